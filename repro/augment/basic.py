@@ -1,0 +1,66 @@
+"""Crop, flip and rotate, as torchvision does them on Pillow images."""
+
+import numpy as np
+import torch
+
+
+class Crop:
+    """Zero-pad by `pad`, crop 32x32 at a random place (torchvision RandomCrop(32, padding=pad))."""
+
+    def __init__(self, pad: int):
+        self.pad = pad
+
+    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Top and left corner in the padded image, 0 to 2 * pad: (n, 2)."""
+        return rng.integers(0, 2 * self.pad + 1, (n, 2))
+
+    def source(self, y: torch.Tensor, x: torch.Tensor, drawn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Shift."""
+        return y + (drawn[:, 0] - self.pad), x + (drawn[:, 1] - self.pad)
+
+
+class Flip:
+    """Mirror left-right with probability p (torchvision RandomHorizontalFlip)."""
+
+    def __init__(self, p: float = 0.5):
+        self.p = p
+
+    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """1 where the image is mirrored: (n, 1)."""
+        return rng.random((n, 1)) < self.p
+
+    def source(self, y: torch.Tensor, x: torch.Tensor, drawn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """x -> 31 - x where drawn; (x ^ 31 is 31 - x for 0..31 and stays outside for what is outside)."""
+        return y, x ^ (drawn[:, 0] * 31)
+
+
+class Rotate:
+    """Rotate about the centre by a uniform angle (torchvision RandomRotation, nearest, black fill).
+
+    Pillow maps output to input pixels in 16.16 fixed point: integer coefficients, so the map is exact here too.
+    """
+
+    def __init__(self, degrees: float):
+        self.degrees = degrees
+
+    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Fixed-point affine coefficients (n, 6) of angles uniform in [-degrees, degrees]."""
+        return coefficients(rng.uniform(-self.degrees, self.degrees, n))
+
+    def source(self, y: torch.Tensor, x: torch.Tensor, drawn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Fixed-point affine map, rounded towards minus infinity."""
+        a, b, c, d, e, f = drawn.unbind(1)
+        return (d * x + e * y + f) >> 16, (a * x + b * y + c) >> 16
+
+
+def coefficients(degrees: np.ndarray) -> np.ndarray:
+    """Return the 16.16 coefficients (n, 6) with which Pillow's Image.rotate(degrees) reads a 32x32 image."""
+    angle = -np.radians(degrees)
+    # Pillow rounds to 15 digits; that moves a 16.16 coefficient only where it is within 1e-10 of a tie.
+    cos, sin = np.round(np.cos(angle), 15), np.round(np.sin(angle), 15)
+    centre = 16.0
+    c = cos * -centre + sin * -centre + centre
+    f = -sin * -centre + cos * -centre + centre
+    # Half a pixel: an output pixel's centre is mapped.
+    floats = np.stack([cos, sin, c + cos * 0.5 + sin * 0.5, -sin, cos, f - sin * 0.5 + cos * 0.5], axis=1)
+    return np.floor(floats * 65536.0 + 0.5).astype(np.int64)

@@ -1,0 +1,135 @@
+"""Where a run happens: device, precision, versions, commit. What it holds is public in every record: no user, host
+name, path or variable."""
+
+import ctypes
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from repro.errors import UserError
+
+
+def pick_device(wanted: str) -> torch.device:
+    """Turn `auto`, `cpu`, `cuda` or `cuda:N` into a device; raises UserError where there is none such."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise UserError(f"--device {wanted}: not a device; expected auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"--device {wanted}: runs are made on cpu or cuda")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"--device {wanted}: PyTorch sees no CUDA device here; use --device cpu or install a CUDA build")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"--device {wanted}: this machine has {torch.cuda.device_count()} CUDA device(s), from cuda:0")
+    return device
+
+
+def pick_precision(wanted: str, device: torch.device) -> str:
+    """Turn `auto` into bf16 where the hardware computes in it, else fp32."""
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if _cpu_flags() & {"avx512_bf16", "amx_bf16"} else "fp32"
+
+
+def prepare(device: torch.device, precision: str, deterministic: bool) -> None:
+    """Set the process-wide switches of PyTorch and of the C allocator that a run's speed and bits depend on."""
+    fp32 = "ieee" if precision == "fp32" else "tf32"
+    torch.backends.cudnn.allow_tf32 = fp32 == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = fp32 == "tf32"
+    torch.backends.cudnn.benchmark = not deterministic
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic)
+    if device.type == "cpu" and sys.platform == "linux":
+        _keep_freed_memory()
+
+
+def env_class(device: torch.device, precision: str, deterministic: bool, numerics: int) -> str:
+    """Name the class within which equal keys should give equal results."""
+    return f"{device.type}-{precision}-{'deterministic' if deterministic else 'relaxed'}-n{numerics}"
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """Return device, driver, versions and commit, as records hold them."""
+    cuda = device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(device) if cuda else f"{_cpu_name()} ({torch.get_num_threads()} threads)",
+        "driver": _driver() if cuda else None,
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda if cuda else None,
+        "python": platform.python_version(),
+        **commit(),
+    }
+
+
+def commit() -> dict[str, Any]:
+    """Return the checkout's commit, whether tracked files differ from it, and a hash of the difference."""
+    root = Path(__file__).resolve().parents[1]
+    head = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
+    if head is None:
+        return {"commit": os.environ.get("REPRO_COMMIT", "unknown"), "dirty": None, "diff": None}
+    diff = _git(root, "diff", "HEAD", "--", "repro", "experiments", "setup.cfg") or ""
+    return {
+        "commit": head.strip(),
+        "dirty": bool(diff),
+        "diff": hashlib.sha256(diff.encode()).hexdigest()[:12] if diff else None,
+    }
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("flags"):
+                return set(line.split(":")[1].split())
+    except OSError:
+        pass  # not Linux: no flags known, float32
+    return set()
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":")[1].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()
+
+
+def _driver() -> str | None:
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return None
+
+
+def _keep_freed_memory() -> None:
+    """Keep freed blocks in the process: activations of tens of MB are else mapped and page-faulted every step.
+
+    Worth 20 % of a CPU training step. glibc's mallopt; other C libraries are left alone.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    m_trim_threshold, m_mmap_max = -1, -4
+    mallopt(m_mmap_max, 0)
+    mallopt(m_trim_threshold, 2**31 - 1)

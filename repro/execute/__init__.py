@@ -1,0 +1,1 @@
+"""Executors: how a list of runs gets done."""

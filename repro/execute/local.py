@@ -1,0 +1,178 @@
+"""Runs one after another in this process: skip what is done, resume what was begun, show a failure and go on."""
+
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from repro import environment
+from repro import run as runner
+from repro.data.cifar10 import Dataset
+from repro.errors import UserError
+from repro.record import Entry, Journal, RunRecord
+from repro.run import Options, folder_of
+from repro.spec.identity import Run, recipe_hash, resolved
+from repro.track import RunInfo, Tracker
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Outcome:
+    """What became of one run: trained, skipped, stopped or failed, with its record or the reason."""
+
+    run: Run
+    state: str
+    record: RunRecord | None = None
+    reason: str = ""
+    synced: bool = True
+
+
+def run_all(
+    runs: Sequence[Run],
+    dataset: Dataset,
+    options: Options,
+    *,
+    tracker: Tracker | None,
+    notes: Mapping[str, dict[str, Any]],
+    force: bool = False,
+    budget_s: float | None = None,
+    say: Say = print,
+) -> list[Outcome]:
+    """Do the runs in order. A failed one is shown at once and the others go on; a spent budget stops at an epoch."""
+    deadline = None if budget_s is None else time.monotonic() + budget_s
+    outcomes: list[Outcome] = []
+    for number, run in enumerate(runs, 1):
+        say(f"[{number}/{len(runs)}] {run.name} ({run.profile}, {run.key})")
+        if deadline is not None and time.monotonic() >= deadline:
+            outcomes.append(Outcome(run, "stopped", reason="budget spent before it began"))
+            continue
+        try:
+            outcomes.append(_one(run, dataset, options, tracker, notes.get(run.key, {}), force, deadline, say))
+        except UserError as error:
+            outcomes.append(Outcome(run, "failed", reason=str(error)))
+            say(f"    failed: {error}")
+        except Exception as error:  # shown in full, and the other runs go on; the exit code tells
+            outcomes.append(Outcome(run, "failed", reason=f"{type(error).__name__}: {error}"))
+            traceback.print_exc(file=sys.stderr)
+            say(f"    failed: {type(error).__name__}: {error}")
+    return outcomes
+
+
+def _one(
+    run: Run,
+    dataset: Dataset,
+    options: Options,
+    tracker: Tracker | None,
+    notes: dict[str, Any],
+    force: bool,
+    deadline: float | None,
+    say: Say,
+) -> Outcome:
+    folder = folder_of(run, options.home)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say("    another process is training it; waiting for that")
+        lock.acquire()
+    try:
+        if force:
+            runner.begin_anew(run, options.home)
+        if finished := finished_record(folder):
+            say(f"    done before: {_last(finished)}")
+            synced = tracker is None or _track(lambda: tracker.project(finished, extras=extras(folder), notes=notes), say)
+            return Outcome(run, "skipped", finished, synced=synced)
+        return _train(run, dataset, options, tracker, notes, deadline, say)
+    finally:
+        lock.release()
+
+
+def _train(
+    run: Run,
+    dataset: Dataset,
+    options: Options,
+    tracker: Tracker | None,
+    notes: dict[str, Any],
+    deadline: float | None,
+    say: Say,
+) -> Outcome:
+    folder, live, synced = folder_of(run, options.home), None, True
+    epochs = runner.adapt(run.recipe, run.profile, len(dataset.x_train)).budget.epochs
+    if tracker is not None:
+        live = tracker.start(_info(run, dataset, options, notes))
+        live.log(Journal(folder / "journal.jsonl").read())
+
+    def on_epoch(entry: Entry) -> bool:
+        nonlocal synced
+        m = entry.metrics
+        say(
+            f"    epoch {entry.epoch}/{epochs}  train {m['train/acc_pct']:.2f} %  test {m['test/acc_pct']:.2f} %"
+            f"  loss {m['train/loss']:.4f}  {m['time/epoch_s']:.1f} s"
+        )
+        if live is not None and synced:
+            synced = _track(lambda: live.log([entry]), say)
+        # An epoch that would not fit is not begun: what is done is checkpointed.
+        return deadline is None or time.monotonic() + m["time/epoch_s"] < deadline
+
+    try:
+        record = runner.execute(run, dataset, options, on_epoch)
+    except BaseException as error:
+        if live is not None:
+            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            _track(lambda: live.end(status), say)
+        raise
+    if record is None:
+        if live is not None:
+            _track(lambda: live.end("KILLED"), say)
+        say("    stopped: the budget is spent; the next `repro run` goes on from here")
+        return Outcome(run, "stopped", reason="budget spent; resumable", synced=synced)
+    if tracker is not None and live is not None:
+        # Entries that did not get through are sent again with the rest: logging twice changes nothing.
+        journal = Journal(folder / "journal.jsonl").read()
+        synced = _track(lambda: (live.log(journal), live.finish(record, extras(folder))), say)
+    say(f"    {record.state}: {_last(record)}, {record.seconds:.0f} s, {record.images_per_s:.0f} images/s")
+    return Outcome(run, "trained", record, synced=synced)
+
+
+def finished_record(folder: Path) -> RunRecord | None:
+    """Return the record of a run this machine has finished, or None."""
+    path = folder / "record.json"
+    return RunRecord.from_bytes(path.read_bytes(), str(path)) if path.exists() else None
+
+
+def _track(action: Callable[[], Any], say: Say) -> bool:
+    """Do something with MLflow; training outlives a tracking server, so a failure is said, not raised."""
+    try:
+        action()
+    except UserError as error:
+        say(f"    not in MLflow yet: {error}")
+        return False
+    return True
+
+
+def extras(folder: Path) -> dict[str, Path]:
+    """Return what a finished run's folder offers beside the record: journal and class probabilities."""
+    names = ("journal.jsonl", "probabilities.npz")
+    return {name: folder / name for name in names if (folder / name).exists()}
+
+
+def _info(run: Run, dataset: Dataset, options: Options, notes: dict[str, Any]) -> RunInfo:
+    env = environment.describe(options.device)
+    return RunInfo(
+        run_key=run.key, recipe_hash=recipe_hash(run.recipe), recipe=resolved(run.recipe), report=run.report,
+        experiments=list(run.experiments), seed=run.seed, fold=run.fold, profile=run.profile,
+        data={"train": dataset.train, "test": dataset.test, "order": dataset.order}, env=env,
+        env_class=options.env_class, command=options.command, started=datetime.now(UTC).isoformat(timespec="seconds"), ledger=options.ledger, notes=notes,
+    )  # fmt: skip
+
+
+def _last(record: RunRecord) -> str:
+    return f"test {record.finals['last']['acc_pct']:.2f} % after {record.epochs_done} epochs"

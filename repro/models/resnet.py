@@ -1,0 +1,56 @@
+"""Basic-block ResNets for 32x32 images (He et al. 2016; 3x3 stem, no max-pool, 1x1 conv + BN shortcuts)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+ACTIVATIONS = {"relu": F.relu, "leaky_relu": F.leaky_relu, "elu": F.elu}
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions with BN; the shortcut is a projection where the shape changes, else the identity."""
+
+    def __init__(self, width_in: int, width: int, stride: int, activation: str):
+        super().__init__()
+        self.conv1 = nn.Conv2d(width_in, width, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.shortcut: nn.Module | None = None
+        if stride != 1 or width_in != width:
+            projection = nn.Conv2d(width_in, width, 1, stride, bias=False)
+            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(width))
+        self.activation = ACTIVATIONS[activation]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, width_in, S, S) -> (B, width, S / stride, S / stride)."""
+        out = self.activation(self.bn1(self.conv1(x)), inplace=True)
+        out = self.bn2(self.conv2(out))
+        out = out + (x if self.shortcut is None else self.shortcut(x))
+        return self.activation(out, inplace=True)
+
+
+class ResNet(nn.Module):
+    """Stem, stages of `blocks[i]` blocks of `widths[i]` channels (strides 1, 2, 2, ...), mean, linear layer."""
+
+    def __init__(self, stem: int, widths: Sequence[int], blocks: Sequence[int], activation: str = "relu"):
+        super().__init__()
+        self.conv = nn.Conv2d(3, stem, 3, 1, 1, bias=False)
+        self.bn = nn.BatchNorm2d(stem)
+        self.activation = ACTIVATIONS[activation]
+        stages, width_in = [], stem
+        for stage, (width, depth) in enumerate(zip(widths, blocks, strict=True)):
+            for position in range(depth):
+                stride = 2 if stage > 0 and position == 0 else 1
+                stages.append(Block(width_in, width, stride, activation))
+                width_in = width
+        self.blocks = nn.Sequential(*stages)
+        self.linear = nn.Linear(width_in, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, 3, 32, 32) -> logits (B, 10)."""
+        x = self.activation(self.bn(self.conv(x)), inplace=True)
+        x = self.blocks(x)
+        return self.linear(F.adaptive_avg_pool2d(x, 1).flatten(1))

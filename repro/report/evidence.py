@@ -1,0 +1,86 @@
+"""Records on disk: read those of this machine and those committed, and commit what counts and is missing."""
+
+import re
+from pathlib import Path
+
+from repro.errors import UserError
+from repro.record import RunRecord, write_atomically
+
+_REPORT = re.compile(r"[a-z][a-z0-9]{1,29}")
+_FILE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\.json")
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "run_key": str, "recipe_hash": str, "recipe": dict, "report": str, "experiments": list, "seed": int, "profile": str,
+    "fold": (int, type(None)), "data": dict, "env": dict, "env_class": str, "ledger": str, "started": str,
+    "seconds": (int, float), "images_per_s": (int, float), "state": str, "epochs_done": int, "finals": dict,
+    "confusion": dict, "resumed": list,
+}  # fmt: skip
+
+
+def read(home: Path, reports_dir: Path) -> list[RunRecord]:
+    """Return the records of `<home>/runs/*/record*.json` and `<reports_dir>/*/evidence/*.json`, equal bytes once."""
+    return [record for _, record in _read(_local(home) + _committed(reports_dir))]
+
+
+def collect(home: Path, reports_dir: Path) -> list[Path]:
+    """Copy this machine's records that count into `<reports_dir>/<report>/evidence/`; return the new files.
+
+    The bytes stay the same and nothing is overwritten: a name taken by other bytes gets `-2`, `-3`, ...
+    """
+    known = {path.read_bytes() for path in _committed(reports_dir)}
+    new = []
+    for data, record in _read(_local(home)):
+        if data in known or not record.counts:
+            continue
+        path = _free(reports_dir / record.report / "evidence" / record.file_name)
+        write_atomically(path, data)
+        new.append(path)
+    return new
+
+
+def _local(home: Path) -> list[Path]:
+    return sorted((home / "runs").glob("*/record*.json"))
+
+
+def _committed(reports_dir: Path) -> list[Path]:
+    return sorted(reports_dir.glob("*/evidence/*.json"))
+
+
+def _read(paths: list[Path]) -> list[tuple[bytes, RunRecord]]:
+    found: dict[bytes, RunRecord] = {}
+    for path in paths:
+        data = path.read_bytes()
+        if data not in found:
+            found[data] = check(RunRecord.from_bytes(data, str(path)), str(path))
+    return list(found.items())
+
+
+def check(record: RunRecord, name: str) -> RunRecord:
+    """Return the record if pages can be made of it; raises UserError naming file and key.
+
+    Records come from other machines: their names become paths, and their values text.
+    """
+    for key, kind in _TYPES.items():
+        if not isinstance(getattr(record, key), kind):
+            raise UserError(
+                f"{name}: {key} is of the wrong type ({type(getattr(record, key)).__name__}); drop the file"
+            )
+    if not _REPORT.fullmatch(record.report):
+        raise UserError(f"{name}: report {record.report[:40]!r} is no report's id; drop the file")
+    if not record.experiments or not all(isinstance(e, str) for e in record.experiments):
+        raise UserError(f"{name}: experiments names none; drop the file")
+    if not _FILE.fullmatch(record.file_name) or len(record.file_name) > 120:
+        raise UserError(f"{name}: experiment or run key {record.file_name[:60]!r} cannot name a file; drop the file")
+    for protocol, final in record.finals.items():
+        if not isinstance(final, dict) or not all(v is None or isinstance(v, int | float) for v in final.values()):
+            raise UserError(f"{name}: finals.{protocol} holds something that is not a number; drop the file")
+    if not isinstance(record.recipe.get("budget"), dict) or "epochs" not in record.recipe["budget"]:
+        raise UserError(f"{name}: recipe.budget.epochs is missing; drop the file")
+    return record
+
+
+def _free(path: Path) -> Path:
+    candidate, number = path, 2
+    while candidate.exists():
+        candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        number += 1
+    return candidate

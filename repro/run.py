@@ -1,0 +1,303 @@
+"""The wiring room: Run -> RunRecord; the only module that knows both the spec and torch."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from repro import augment, environment, evaluate
+from repro.data import cifar10, sample
+from repro.data.batches import Resident, Scale
+from repro.data.cifar10 import Dataset
+from repro.data.splits import holdout
+from repro.draws import generator
+from repro.errors import UserError
+from repro.models import MODELS
+from repro.models.init import initialise
+from repro.record import Entry, RunRecord, write_atomically
+from repro.spec import counting, schema
+from repro.spec.identity import Run, recipe_hash, resolved
+from repro.train import schedule
+from repro.train.engine import Fitted, Held, fit, held_out_draws
+from repro.train.optim import maker
+from repro.train.step import NUMERICS, Stepper
+
+SMOKE_STEPS, SMOKE_TEST = 3, 200
+FULL_TRAIN_IMAGES = 50_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where and how runs are made; nothing here enters a run's key."""
+
+    home: Path
+    device: torch.device
+    precision: str  # bf16 | fp32
+    deterministic: bool = False
+    command: str = ""
+    ledger: str = ""
+
+    @property
+    def env_class(self) -> str:
+        """The class within which equal keys should give equal results."""
+        return environment.env_class(self.device, self.precision, self.deterministic, NUMERICS)
+
+
+def dataset_of(profile: str, home: Path) -> Dataset:
+    """Return the data a profile trains on: the embedded sample for smoke, else all of CIFAR-10."""
+    return sample.load() if profile == "smoke" else cifar10.load(home)
+
+
+def folder_of(run: Run, home: Path) -> Path:
+    """Return the run's folder: journal, checkpoints, record."""
+    return home / "runs" / run.key
+
+
+def adapt(recipe: schema.Recipe, profile: str, images: int) -> schema.Recipe:
+    """Shrink a recipe to a profile: `quick` a tenth of the epochs with the schedule rescaled, `smoke` one epoch."""
+    if profile == "full":
+        return recipe
+    epochs = 1 if profile == "smoke" else max(1, recipe.budget.epochs // 10)
+    plan = recipe.schedule
+    if profile == "quick" and isinstance(plan, schema.Cosine):
+        plan = plan.model_copy(update={"t_max": max(1, plan.t_max // 10)})
+    if profile == "quick" and isinstance(plan, schema.Plateau):
+        plan = plan.model_copy(update={"patience": max(1, plan.patience // 10)})
+    split = recipe.data.split
+    scaled = {key: value * images // FULL_TRAIN_IMAGES for key, value in (("train", split.train), ("val", split.val))}
+    data = recipe.data.model_copy(update={"split": split.model_copy(update=scaled)})
+    budget = recipe.budget.model_copy(update={"epochs": epochs})
+    return recipe.model_copy(update={"data": data, "budget": budget, "schedule": plan})
+
+
+def build_model(model: schema.ResNet) -> torch.nn.Module:
+    """Construct a network from its spec, with PyTorch's own initial weights (see `initialise`)."""
+    return MODELS[model.name](**model.model_dump(exclude={"name", "init", "logits_dropout"}))
+
+
+def check_models(reports: Mapping[str, schema.Report]) -> Iterator[str]:
+    """Compare each network's closed-form parameter count with the network itself; yield a line a recipe.
+
+    Raises UserError where they differ. Networks are built on the meta device: shapes without memory.
+    """
+    for report in reports.values():
+        seen: dict[schema.ResNet, str] = {}
+        for experiment in report.experiments.values():
+            spec = experiment.recipe.model
+            if spec in seen:
+                continue
+            with torch.device("meta"):
+                built = sum(p.numel() for p in build_model(spec).parameters())
+            if built != (closed := counting.parameters(spec)):
+                where = f"{report.id}.yaml: experiments.{experiment.id}"
+                raise UserError(f"{where}: the network has {built:,} parameters, the closed form gives {closed:,}")
+            seen[spec] = experiment.id
+            yield f"{report.id}/{experiment.id}: {built:,} parameters, closed form and network agree"
+
+
+def execute(
+    run: Run, dataset: Dataset, options: Options, on_epoch: Callable[[Entry], bool] = lambda entry: True
+) -> RunRecord | None:
+    """Train a run to the end of its budget and return its record, already written to its folder.
+
+    Resumes from the folder's checkpoint. Returns None when `on_epoch` stopped it before the end.
+    """
+    folder = folder_of(run, options.home)
+    folder.mkdir(parents=True, exist_ok=True)
+    environment.prepare(options.device, options.precision, options.deterministic)
+    attempts = _attempts(folder, run, options)
+    recipe = adapt(run.recipe, run.profile, len(dataset.x_train))
+    stepper, held = assemble(recipe, run, dataset, options)
+    optim = recipe.optim.model_dump(exclude={"name", "lr", "recreate_each_epoch"})
+    fitted = fit(
+        stepper,
+        held,
+        maker(recipe.optim.name, lr=recipe.optim.lr, **optim),
+        schedule.build(lr=recipe.optim.lr, **recipe.schedule.model_dump()),
+        seed=run.seed,
+        epochs=recipe.budget.epochs,
+        folder=folder,
+        recreate_each_epoch=recipe.optim.recreate_each_epoch,
+        on_epoch=on_epoch,
+    )
+    if len(fitted.entries) < recipe.budget.epochs:
+        return None
+    record = to_record(run, recipe, dataset, options, attempts, fitted, stepper, held)
+    probabilities = fitted.logits["last"].double().softmax(1).to(torch.float16).cpu().numpy()
+    with open(folder / "probabilities.npz", "wb") as file:
+        np.savez_compressed(file, probabilities=probabilities)
+    torch.save(stepper.model.state_dict(), folder / "model.pt")
+    write_atomically(folder / "record.json", record.to_bytes())
+    for path in folder.glob("checkpoint-*.pt"):
+        path.unlink()
+    return record
+
+
+def assemble(recipe: schema.Recipe, run: Run, dataset: Dataset, options: Options) -> tuple[Stepper, Held]:
+    """Build the network, put the images on the device, and bind everything a step needs."""
+    device, smoke = options.device, run.profile == "smoke"
+    short = smoke and run.tier != "headline"
+    model = build_model(recipe.model)
+    initialise(model, recipe.model.init, generator(run.seed, "init"))
+    model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    train, val = holdout(len(dataset.x_train), recipe.data.split.train, recipe.data.split.val, run.seed)
+    norm = recipe.data.normalize
+    stepper = Stepper(
+        model,
+        Resident(dataset.x_train, dataset.y_train, device),
+        train,
+        Scale(norm and norm.mean, norm and norm.std, device),
+        augment.build([step.model_dump() for step in recipe.augment]),
+        recipe.budget.batch_size,
+        options.precision,
+        logits_dropout=recipe.model.logits_dropout,
+        max_steps=SMOKE_STEPS if short else None,
+    )
+    tested = min(SMOKE_TEST, len(dataset.x_test)) if short else len(dataset.x_test)
+    held = Held(
+        Resident(dataset.x_test, dataset.y_test, device),
+        torch.arange(tested, device=device),
+        torch.from_numpy(val).to(device),
+        recipe.data.val_transform == "train",
+    )
+    return stepper, held
+
+
+def to_record(
+    run: Run,
+    recipe: schema.Recipe,
+    dataset: Dataset,
+    options: Options,
+    attempts: Sequence[dict[str, Any]],
+    fitted: Fitted,
+    stepper: Stepper,
+    held: Held,
+) -> RunRecord:
+    """Gather everything a finished run did."""
+    entries, first = fitted.entries, attempts[0]
+    curves = {name: [e.metrics[name] for e in entries] for name in entries[0].metrics}
+    curves |= {name: [x for e in entries for x in e.steps[name]] for name in entries[0].steps}
+    labels = held.test.labels[held.test_index]
+    tested = fitted.logits.get("best_val_loss", fitted.logits["last"])
+    seconds = sum(e.metrics["time/epoch_s"] for e in entries)
+    finite = all(isfinite(e.metrics[k]) for e in entries for k in ("train/loss", "test/loss"))
+    confidence, predicted = fitted.logits["last"].double().softmax(1).max(1)
+    return RunRecord(
+        run_key=run.key,
+        recipe_hash=recipe_hash(run.recipe),
+        recipe=resolved(run.recipe),
+        report=run.report,
+        experiments=list(run.experiments),
+        seed=run.seed,
+        fold=run.fold,
+        profile=run.profile,
+        data={"train": dataset.train, "test": dataset.test, "order": dataset.order},
+        env=first["env"],
+        env_class=options.env_class,
+        ledger=options.ledger,
+        command=options.command,
+        started=first["started"],
+        seconds=round(seconds, 3),
+        images_per_s=round(len(entries) * stepper.seen / seconds, 1),
+        energy_j=None,
+        state="finished" if finite else "diverged",
+        epochs_done=len(entries),
+        curves={name: np.array(values, np.float32) for name, values in curves.items()},
+        finals=finals(recipe, run, dataset, fitted, stepper, held, tested),
+        confusion={name: evaluate.confusion(logits, labels) for name, logits in fitted.logits.items()},
+        predictions={
+            "class": predicted.cpu().numpy().astype(np.uint8),
+            "confidence": (confidence.nan_to_num(0) * 255).round().cpu().numpy().astype(np.uint8),
+        },
+        resumed=[{key: a[key] for key in ("epoch", "started", "commit", "dirty")} for a in attempts[1:]],
+    )
+
+
+def finals(
+    recipe: schema.Recipe,
+    run: Run,
+    dataset: Dataset,
+    fitted: Fitted,
+    stepper: Stepper,
+    held: Held,
+    tested: torch.Tensor,
+) -> dict[str, dict[str, float]]:
+    """Measure every protocol the run can answer. `tested` are the logits of the network the report would test."""
+    labels, history = held.test.labels[held.test_index], [e.metrics for e in fitted.entries]
+    result = {name: evaluate.summary(logits, labels) for name, logits in fitted.logits.items()}
+
+    def at(epoch: int, prefix: str = "test") -> dict[str, float]:
+        metrics = history[epoch - 1]
+        return {"acc_pct": metrics[f"{prefix}/acc_pct"], "loss": metrics[f"{prefix}/loss"], "epoch": epoch}
+
+    epochs = range(1, len(history) + 1)
+    result["best_test"] = at(max(epochs, key=lambda k: history[k - 1]["test/acc_pct"]))
+    result["best_test_loss"] = at(min(epochs, key=lambda k: history[k - 1]["test/loss"]))
+    if tens := [k for k in epochs if k % 10 == 0]:
+        result["best_test_every10"] = at(max(tens, key=lambda k: history[k - 1]["test/acc_pct"]))
+    result["train_running"] = at(len(history), "train_running")
+    if len(held.val_index):
+        result["val"] = at(len(history), "val")
+        metric = "val_augmented/loss" if held.val_augmented and stepper.augment else "val/loss"
+        best = min(epochs, key=lambda k: history[k - 1][metric])
+        result["best_val_loss"]["epoch"] = best
+    if stepper.augment:
+        n_val = len(held.val_index)
+        drawn = held_out_draws(stepper, n_val + len(labels), run.seed, 0)
+        if n_val:
+            own = stepper.images.labels[held.val_index]
+            logits = stepper.predict(stepper.images, held.val_index, [d[:n_val] for d in drawn])
+            result["val_augmented"] = (
+                at(len(history), "val_augmented") if held.val_augmented else evaluate.summary(logits, own)
+            )
+        logits = stepper.predict(held.test, held.test_index, [d[n_val:] for d in drawn])
+        result["augmented_test"] = evaluate.summary(logits, labels)
+    result["train_mode_bn"] = evaluate.summary(stepper.predict_train_mode(held.test, held.test_index), labels)
+    right = (tested.argmax(1) == labels).cpu().numpy()
+    batch = recipe.budget.batch_size
+    result["batch_mean"] = evaluate.batch_mean(int(right.sum()), len(right), batch)
+    result["last_batch"] = evaluate.last_batch(int(right.sum()), len(right), batch)
+    if dataset.official_test is not None and len(right) == len(dataset.official_test):
+        ordered = right[dataset.official_test]
+        parts = [ordered[i : i + batch] for i in range(0, len(ordered), batch)]
+        result["batch_mean"]["official_pct"] = 100 * float(np.mean([p.mean() for p in parts]))
+        result["last_batch"]["official_pct"] = 100 * float(parts[-1].mean())
+    return {protocol: {k: float(v) for k, v in values.items()} for protocol, values in result.items()}
+
+
+def _attempts(folder: Path, run: Run, options: Options) -> list[dict[str, Any]]:
+    """Note this start beside the run's journal; return all of them, the first one first."""
+    path, env = folder / "attempts.json", environment.describe(options.device)
+    found: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+    if found and found[0]["env_class"] != options.env_class:
+        raise UserError(
+            f"{run.name}: was begun as {found[0]['env_class']} and cannot go on as {options.env_class}; "
+            "use the same --device and --precision, or --force to begin anew"
+        )
+    journal = folder / "journal.jsonl"
+    epoch = journal.read_bytes().count(b"\n") if journal.exists() else 0
+    found.append({
+        "epoch": epoch, "started": datetime.now(UTC).isoformat(timespec="seconds"), "env": env,
+        "env_class": options.env_class, "commit": env["commit"], "dirty": env["dirty"],
+    })  # fmt: skip
+    write_atomically(path, json.dumps(found, indent=1).encode())
+    return found
+
+
+def begin_anew(run: Run, home: Path) -> None:
+    """Set a run's earlier work aside: a finished record is kept as `record-<n>.json`, everything else is removed."""
+    folder = folder_of(run, home)
+    record = folder / "record.json"
+    if record.exists():
+        number = 1 + len(list(folder.glob("record-*.json")))
+        record.rename(folder / f"record-{number}.json")
+    for path in folder.glob("*"):
+        if not path.name.startswith(("record-", "lock")):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()

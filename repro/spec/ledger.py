@@ -1,0 +1,69 @@
+"""The ledger: a hash for each claim as it was declared, so that a claim changed after a run can be told apart.
+
+A record stores the ledger's id, and `reports/ledger/<id>.json` maps each claim to its hash. Only what can move a
+verdict is hashed: where a number stands, notes and headline marks are prose and may be mended later.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from repro import record
+from repro.errors import UserError
+from repro.spec.identity import canonical
+from repro.spec.schema import Claim, Report
+
+#: version of the judging rules; raised when a rule changes so that a verdict could
+RULES = 1
+
+_HASHED = (
+    "id", "kind", "quantity", "value", "decimals", "rounding", "metric", "protocol", "epoch", "experiment", "n", "runs",
+    "margin",
+)  # fmt: skip
+
+
+def canonical_claim(claim: Claim) -> str:
+    """Return the one JSON text of what decides a claim's verdict; values that are not given are left out."""
+    values: dict[str, Any] = {key: getattr(claim, key, None) for key in _HASHED}
+    return canonical({"rules": RULES} | {key: value for key, value in values.items() if value is not None})
+
+
+def claims(reports: Iterable[Report]) -> dict[str, str]:
+    """Return {"report/claim": sha256 hex of the canonical claim} of some reports, in their order."""
+    return {
+        f"{report.id}/{claim.id}": hashlib.sha256(canonical_claim(claim).encode()).hexdigest()
+        for report in reports
+        for claim in report.claims
+    }
+
+
+def ledger_id(mapping: Mapping[str, str]) -> str:
+    """Return the 12 hex digits that name a ledger, independent of the order of its claims."""
+    return hashlib.sha256(canonical(dict(mapping)).encode()).hexdigest()[:12]
+
+
+def write(reports: Iterable[Report], folder: Path) -> str:
+    """Write `<id>.json` into the folder unless it is already there; return the id."""
+    mapping = claims(reports)
+    name = ledger_id(mapping)
+    path = folder / f"{name}.json"
+    if not path.exists():
+        record.write_atomically(path, (json.dumps(mapping, sort_keys=True, indent=2) + "\n").encode())
+    return name
+
+
+def read(folder: Path) -> dict[str, dict[str, str]]:
+    """Return every ledger of a folder by id; raises UserError for a file whose content is not what its name says."""
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            mapping = json.loads(path.read_bytes())
+            matches = ledger_id(mapping) == path.stem
+        except (ValueError, TypeError, AttributeError):
+            matches = False
+        if not matches:
+            raise UserError(f"{path}: its content is not the ledger its name says; restore it from version control")
+        found[path.stem] = mapping
+    return found

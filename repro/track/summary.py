@@ -1,0 +1,77 @@
+"""What MLflow shows of an experiment over its seeds: mean curves, `summary/*`, mean confusion matrix."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from repro.record import CLASSES, RunRecord
+from repro.track.projection import Point, as_json, end_of, line, milliseconds, published_sentence, user
+
+
+@dataclass(frozen=True)
+class Summary:
+    """An experiment over its seeds: metric points of the mean curves and of `summary/*`, and the artifacts."""
+
+    start: int
+    end: int
+    points: list[Point]
+    files: dict[str, bytes]
+
+
+def summary(experiment: str, records: Sequence[RunRecord], notes: Mapping[str, Any]) -> Summary:
+    """Average an experiment's runs. `notes` may name the `protocol` (last) and `metric` (acc_pct) to summarise."""
+    from repro.plots import confusion_png, curves_png
+
+    protocol, metric = notes.get("protocol") or "last", notes.get("metric") or "acc_pct"
+    start, end = min(milliseconds(r.started) for r in records), max(end_of(r) for r in records)
+    rows, series = [], {}
+    for key in sorted(set.intersection(*(set(r.curves) for r in records))):
+        curves = [r.curves[key] for r in records]
+        if key.startswith("step/") or not (length := min(map(len, curves))):
+            continue
+        series[key] = curves
+        mean = np.mean([np.asarray(c[:length], np.float64) for c in curves], axis=0)
+        times = [start + round((end - start) * epoch / length) for epoch in range(1, length + 1)]
+        rows += [
+            Point(key, float(v), t, e) for e, (v, t) in enumerate(zip(mean, times, strict=True), 1) if np.isfinite(v)
+        ]
+    values = {f"{r.run_key}": r.value(protocol, metric) for r in records}
+    good = [v for v in values.values() if v is not None and math.isfinite(v)]
+    numbers: dict[str, float] = {"n_seeds": len(good)}
+    if good:
+        numbers["acc_mean"] = round(float(np.mean(good)), 3)
+    if len(good) > 1:
+        numbers["acc_std"] = round(float(np.std(good, ddof=1)), 3)
+    if (published := _number(notes.get("published"))) is not None:
+        numbers["published"] = published
+        if good:
+            numbers["delta_pp"] = round(float(np.mean(good)) - published, 3)
+    rows += [Point(f"summary/{name}", value, end, 0) for name, value in sorted(numbers.items())]
+    runs = [{"run_key": r.run_key, "seed": r.seed, "fold": r.fold, "value": values[r.run_key]} for r in records]
+    head = {"experiment": experiment, "protocol": protocol, "metric": metric, **numbers, "runs": runs}
+    found = {"summary.json": as_json(head), "curves.png": curves_png(series, f"{experiment}, {len(records)} runs")}
+    if all("last" in r.confusion for r in records):
+        mean = np.mean([r.confusion["last"] for r in records], axis=0)
+        found["confusion/mean.json"] = as_json({"classes": CLASSES, "rows": "true class", "counts": mean.tolist()})
+        found["confusion/mean.png"] = confusion_png(mean, CLASSES, f"{experiment}, mean of {len(records)} runs")
+    return Summary(start, end, rows, found)
+
+
+def parent_tags(report: str, experiment: str, notes: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags of an experiment's parent run."""
+    found = {
+        "repro.kind": "experiment", "repro.report": report, "repro.experiment": experiment,
+        "repro.published": line(notes.get("published") or ""), "mlflow.user": user(),
+        "mlflow.source.name": "repro", "mlflow.source.type": "JOB",
+        "mlflow.note.content": published_sentence(report, experiment, notes),
+    }  # fmt: skip
+    return {key: value for key, value in found.items() if value}
+
+
+def _number(published: Any) -> float | None:
+    match = re.search(r"-?\d+(?:\.\d+)?", str(published or "").replace(",", ""))
+    return float(match[0]) if match else None

@@ -1,0 +1,158 @@
+"""Tracker: runs found or made by their key, whole records shown, experiments summarised over their seeds."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from repro.errors import UserError
+from repro.record import Entry, Journal, RunRecord
+from repro.track import projection, summary
+from repro.track.connection import Connection, TrackingError
+from repro.track.live import Live
+from repro.track.projection import RunInfo, digest
+
+
+class Tracker(Connection):
+    """Shows runs in MLflow: `<prefix>/<report>`, a parent run an experiment, a child run a seed."""
+
+    def parent(self, experiment_id: str, experiment: str) -> Any | None:
+        """Return the parent run of an experiment (an arm of a report), or None."""
+        for run in self.search([experiment_id], kind="experiment"):
+            if run.data.tags["repro.experiment"] == experiment:
+                return run
+        return None
+
+    def create_parent(self, exp_id: str, report: str, experiment: str, start: int, notes: Mapping[str, Any]) -> str:
+        """Create an experiment's parent run; returns its id. Needs the lock."""
+        tags = summary.parent_tags(report, experiment, notes)
+        return self.client.create_run(exp_id, start, tags, experiment).info.run_id
+
+    def create(self, info: RunInfo) -> str:
+        """Create a run under its experiment's parent; returns its id. Needs the lock."""
+        exp_id = self.experiment_id(info.report, info.profile, str(info.notes.get("report") or ""))
+        start, name = projection.milliseconds(info.started), info.experiments[0]
+        parent = self.parent(exp_id, name)
+        above = parent.info.run_id if parent else self.create_parent(exp_id, info.report, name, start, info.notes)
+        tags = projection.tags(info) | {"mlflow.parentRunId": above}
+        run_id = self.client.create_run(exp_id, start, tags, info.name).info.run_id
+        self._describe(run_id, info)
+        return run_id
+
+    def _describe(self, run_id: str, info: RunInfo) -> None:
+        """Log params and datasets; doing it again changes nothing."""
+        entities = self.mlflow.entities
+        self.client.log_batch(run_id, params=[entities.Param(k, v) for k, v in projection.params(info).items()])
+        self.client.log_inputs(run_id, [
+            entities.DatasetInput(
+                entities.Dataset(name, digest, "local", json.dumps({"uri": name})),
+                [entities.InputTag("mlflow.data.context", context)],
+            )
+            for name, digest, context in projection.datasets(info)
+        ])  # fmt: skip
+
+    def _matching(self, info: RunInfo) -> list[Any]:
+        exp_id = self.experiment_id(info.report, info.profile, str(info.notes.get("report") or ""))
+        found = self.search([exp_id], kind="run", run_key=info.run_key)
+        return [run for run in found if run.data.tags.get("repro.env_class") == info.env_class]
+
+    def start(self, info: RunInfo) -> Live:
+        """Go on with the unfinished MLflow run of this key and env_class, or begin one (also beside a finished one).
+
+        A run that another host has RUNNING is left to it.
+        """
+        with self.door(f"starting {info.name}"), self.lock:
+            return self._begin(info, self._matching(info))
+
+    def _begin(self, info: RunInfo, matching: Sequence[Any]) -> Live:
+        here = projection.tags(info)["repro.host"]
+        for run in reversed(matching):
+            taken = run.info.status == "RUNNING" and run.data.tags.get("repro.host") != here
+            if run.info.status != "FINISHED" and "repro.record" not in run.data.tags and not taken:
+                return self._go_on(info, run)
+        return Live(self, info, self.create(info), {})
+
+    def _go_on(self, info: RunInfo, run: Any) -> Live:
+        run_id = run.info.run_id
+        self.client.update_run(run_id, status="RUNNING")
+        # All of them again: the process that made the run may have died between its calls.
+        self.write(run_id, [], projection.tags(info))
+        self._describe(run_id, info)
+        return Live(self, info, run_id, self.logged(run_id, run.data.metrics))
+
+    def project(
+        self,
+        record: RunRecord,
+        entries: Sequence[Entry] | None = None,
+        extras: Mapping[str, Path] | None = None,
+        notes: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Show a record in MLflow and return the run's id; a run that already shows these bytes is left alone.
+
+        Times come from `entries`, else from the journal among the extras, else from the record itself.
+        """
+        info, data = RunInfo.of(record, notes), record.to_bytes()
+        with self.door(f"projecting {info.name}"), self.lock:
+            matching = self._matching(info)
+            same = next((r for r in matching if r.data.tags.get("repro.record") == digest(data)), None)
+            if same and same.info.status != "RUNNING" and self.download(same.info.run_id, "record.json") == data:
+                return same.info.run_id
+            live = self._go_on(info, same) if same else self._begin(info, matching)
+        if entries is None and extras and "journal.jsonl" in extras:
+            entries = Journal(extras["journal.jsonl"]).read()
+        if not live.agrees(record):
+            live.replace()
+        live.log(entries if entries and len(entries) == record.epochs_done else ())
+        live.finish(record, extras)
+        return live.run_id
+
+    def summarise(
+        self,
+        report: str,
+        experiment: str,
+        profile: str,
+        records: Sequence[RunRecord],
+        notes: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Write an experiment's mean curves and `summary/*` on its parent run; returns the parent's id.
+
+        `notes` as RunInfo's, and optionally the `protocol` (last) and `metric` (acc_pct) to summarise.
+        """
+        if not records:
+            raise UserError(f"{report}/{experiment}: nothing to summarise; no record was given")
+        notes, records = dict(notes or {}), sorted(records, key=lambda r: (r.seed, r.fold or 0, r.run_key))
+        stamp = digest(b"".join([r.to_bytes() for r in records] + [json.dumps(notes, sort_keys=True).encode()]))
+        with self.door(f"summarising {experiment}"), self.lock:
+            exp_id = self.experiment_id(report, profile, str(notes.get("report") or ""))
+            parent = self.parent(exp_id, experiment)
+            old = parent.data.tags.get("repro.summary") if parent else None
+            if parent and old == stamp and parent.info.status == "FINISHED":
+                return parent.info.run_id
+            made = projection.summary(experiment, records, notes)
+            if parent is None or old not in (None, stamp):
+                # Other runs, other means: rows cannot be taken back, so the parent is replaced and its children moved.
+                run_id = self.create_parent(exp_id, report, experiment, made.start, notes)
+                if parent:
+                    for child in self.search([exp_id], kind="run"):
+                        if child.data.tags.get("mlflow.parentRunId") == parent.info.run_id:
+                            self.client.set_tag(child.info.run_id, "mlflow.parentRunId", run_id)
+                    self.client.delete_run(parent.info.run_id)
+            else:
+                run_id = parent.info.run_id
+            # First the stamp: a summary cut short is gone on with by the same records and replaced for others.
+            self.client.set_tag(run_id, "repro.summary", stamp)
+            self.write(run_id, made.points)
+            self.upload(run_id, made.files)
+            self.client.set_terminated(run_id, "FINISHED", made.end)
+            return run_id
+
+    def records(self) -> Iterator[tuple[str, bytes]]:
+        """Yield (`runs:/<id>/record.json`, bytes) of every run that has one."""
+        ids = [experiment.experiment_id for experiment in self.experiments()]
+        with self.door("reading records"):
+            for run in self.search(ids, kind="run"):
+                if "repro.record" in run.data.tags:
+                    name = f"runs:/{run.info.run_id}/record.json"
+                    if (data := self.download(run.info.run_id, "record.json")) is None:
+                        raise TrackingError(f"MLflow at {self.store.shown}: {name} is gone; project the record again")
+                    yield name, data

@@ -1,0 +1,43 @@
+"""Atomic checkpoints, one an epoch, the last two kept; the file's name carries a hash of its bytes."""
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from repro.record import write_atomically
+
+KEPT = 2
+
+
+def save(folder: Path, epoch: int, state: dict[str, Any]) -> Path:
+    """Write `checkpoint-<epoch>-<hash>.pt` durably, then remove generations older than the last two."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    data = buffer.getvalue()
+    path = folder / f"checkpoint-{epoch:05d}-{_hash(data)}.pt"
+    write_atomically(path, data)
+    for old in sorted(folder.glob("checkpoint-*.pt"))[:-KEPT]:
+        old.unlink()
+    return path
+
+
+def load(folder: Path) -> tuple[int, dict[str, Any]] | None:
+    """Return (epoch, state) of the newest checkpoint whose bytes are intact, or None.
+
+    A damaged file is renamed to `damaged-...` and said so, and the generation before it is used.
+    """
+    for path in sorted(folder.glob("checkpoint-*.pt"), reverse=True):
+        data = path.read_bytes()
+        _, epoch, digest = path.stem.split("-")
+        if _hash(data) == digest:
+            return int(epoch), torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        print(f"warning: {path} is damaged; going back to the checkpoint before it", flush=True)
+        path.rename(path.with_name(f"damaged-{path.name}"))
+    return None
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]

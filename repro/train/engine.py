@@ -1,0 +1,162 @@
+"""fit(): train, evaluate, journal, checkpoint, epoch by epoch; killed anywhere, it resumes bit for bit.
+
+All randomness is a function of (seed, stream, epoch) and the schedule a function of the journal, so a checkpoint
+holds weights, buffers, optimizer state and the best epoch's logits, nothing else.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from repro.data.batches import Resident
+from repro.draws import generator
+from repro.evaluate import score
+from repro.record import Entry, Journal
+from repro.train import checkpoint
+from repro.train.optim import Make
+from repro.train.schedule import Schedule
+from repro.train.step import Stepper
+
+STEP_WINDOW = 20
+
+
+@dataclass
+class Held:
+    """The images measured after each epoch: the test split, and validation images of the training split."""
+
+    test: Resident
+    test_index: torch.Tensor
+    val_index: torch.Tensor  # into the training images; empty without a validation split
+    val_augmented: bool  # the recipe validates on augmented images
+
+
+@dataclass
+class Fitted:
+    """What fit() leaves: the journal's entries, test logits by selection (`last`, `best_val_loss`), resumptions."""
+
+    entries: list[Entry]
+    logits: dict[str, torch.Tensor]
+    resumed_at: int
+
+
+def fit(
+    stepper: Stepper,
+    held: Held,
+    make_optimizer: Make,
+    schedule: Schedule,
+    *,
+    seed: int,
+    epochs: int,
+    folder: Path,
+    recreate_each_epoch: bool = False,
+    on_epoch: Callable[[Entry], bool] = lambda entry: True,
+) -> Fitted:
+    """Train `stepper.model` for `epochs` epochs, or for those that `folder`'s checkpoint has not done yet.
+
+    `on_epoch` sees each epoch's entry once it is durable, and ends the training early by returning False.
+    """
+    model, journal = stepper.model, Journal(folder / "journal.jsonl")
+    optimizer = make_optimizer(model.parameters())
+    logits: dict[str, torch.Tensor] = {}
+    done = 0
+    if saved := checkpoint.load(folder):
+        done, state = saved
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        logits = {name: value.to(stepper.device) for name, value in state["logits"].items()}
+    journal.truncate(done)
+    entries = journal.read()
+    for epoch in range(done + 1, epochs + 1):
+        began = perf_counter()
+        if recreate_each_epoch and epoch > 1:
+            optimizer = make_optimizer(model.parameters())
+        draws, history = stepper.prepare(seed, epoch), [entry.metrics for entry in entries]
+        model.train()
+        for i in range(stepper.steps):
+            set_lr(optimizer, schedule(epoch, i / stepper.steps, history))
+            stepper.step(i, draws, optimizer)
+        model.eval()
+        logits["last"], measured = measure(stepper, held, seed, epoch)
+        metrics, steps = read_out(stepper, measured)  # the one host sync of the epoch
+        metrics["lr"] = schedule(epoch, 0.0, history)
+        metrics["time/epoch_s"] = perf_counter() - began
+        if improves(metrics, history, selection_metric(held)):
+            logits["best_val_loss"] = logits["last"]
+        entry = journal.append(epoch, metrics, steps)
+        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "logits": logits}
+        checkpoint.save(folder, epoch, state)
+        entries.append(entry)
+        if not on_epoch(entry):
+            break
+    return Fitted(entries, logits, done)
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set every parameter group's learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+def measure(stepper: Stepper, held: Held, seed: int, epoch: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Return the test logits, and (loss, accuracy) on the device of test, val and val_augmented images."""
+    logits = stepper.predict(held.test, held.test_index)
+    measured = {"test": score(logits, held.test.labels[held.test_index])}
+    if len(held.val_index):
+        labels = stepper.images.labels[held.val_index]
+        measured["val"] = score(stepper.predict(stepper.images, held.val_index), labels)
+        if held.val_augmented and stepper.augment:
+            drawn = held_out_draws(stepper, len(held.val_index), seed, epoch)
+            measured["val_augmented"] = score(stepper.predict(stepper.images, held.val_index, drawn), labels)
+    return logits, measured
+
+
+def held_out_draws(stepper: Stepper, n: int, seed: int, epoch: int) -> list[torch.Tensor]:
+    """Draw augmentations of n held-out images from the epoch's stream, after the training images' draws."""
+    rng = generator(seed, "augment", epoch)
+    stepper.augment.draw(rng, len(stepper.index))
+    return [d.to(stepper.device) for d in stepper.augment.draw(rng, n)]
+
+
+def read_out(
+    stepper: Stepper, measured: dict[str, torch.Tensor]
+) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Bring an epoch's numbers to the host in one transfer; return its metrics and its steps' windowed losses.
+
+    `train/*` is the mean over images, `train_running/*` the mean over batches, both in training mode while the
+    weights change.
+    """
+    flat = torch.cat([stepper.log.flatten().double(), *measured.values()]).cpu().numpy()
+    loss, correct = flat[: 2 * stepper.steps].reshape(2, stepper.steps)
+    sizes = np.full(stepper.steps, stepper.batch_size)
+    sizes[-1] = stepper.seen - stepper.batch_size * (stepper.steps - 1)
+    metrics = {
+        "train/loss": float((loss * sizes).sum() / stepper.seen),
+        "train/acc_pct": float(100 * correct.sum() / stepper.seen),
+        "train_running/loss": float(loss.mean()),
+        "train_running/acc_pct": float(100 * (correct / sizes).mean()),
+    }
+    for name, (value_loss, value_acc) in zip(measured, flat[2 * stepper.steps :].reshape(-1, 2), strict=True):
+        metrics[f"{name}/loss"], metrics[f"{name}/acc_pct"] = float(value_loss), float(value_acc)
+    windows = [loss[i : i + STEP_WINDOW] for i in range(0, stepper.steps, STEP_WINDOW)]
+    steps = {
+        f"step/loss_{name}": [float(reduce(w)) for w in windows]
+        for name, reduce in (("min", np.min), ("mean", np.mean), ("max", np.max))
+    }
+    return metrics, steps
+
+
+def selection_metric(held: Held) -> str | None:
+    """Return the loss that selects a checkpoint: the validation loss as the recipe measures it."""
+    if not len(held.val_index):
+        return None
+    return "val_augmented/loss" if held.val_augmented else "val/loss"
+
+
+def improves(metrics: dict[str, float], history: list[dict[str, float]], metric: str | None) -> bool:
+    """Whether this epoch has the lowest `metric` so far (the first of equals wins)."""
+    return metric is not None and all(metrics[metric] < past[metric] for past in history)
+

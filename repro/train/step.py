@@ -1,0 +1,116 @@
+"""One training step and batched prediction: precision, memory format, augmentation, loss, update.
+
+Nothing in a step waits for the host: draws, order and learning rate are known before it, and losses go to a
+buffer on the device that is read once an epoch.
+"""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from repro.augment.geometry import Pipeline
+from repro.data.batches import Resident, Scale, epoch_order
+from repro.draws import generator
+
+#: bumped when a change of the engine changes results beyond rounding; part of a record's env_class
+NUMERICS = 1
+EVAL_BATCH = 1000
+
+
+@dataclass
+class Epoch:
+    """One epoch's draws, on the device: image order, augmentation, and (optionally) kept logits."""
+
+    order: torch.Tensor  # (n,) indices into the resident split
+    drawn: list[torch.Tensor]  # one (n, k) tensor an operation
+    keep: torch.Tensor | None  # (n, 10) multipliers of the logits
+
+
+class Stepper:
+    """Everything a step needs, bound to a device and a precision."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        images: Resident,
+        index: np.ndarray,
+        scale: Scale,
+        augment: Pipeline,
+        batch_size: int,
+        precision: str,
+        logits_dropout: float = 0.0,
+        max_steps: int | None = None,
+    ):
+        self.model, self.images, self.scale, self.augment = model, images, scale, augment
+        self.batch_size, self.precision, self.logits_dropout = batch_size, precision, logits_dropout
+        self.device = images.device
+        self.index = torch.from_numpy(index).to(self.device)
+        self.steps = -(-len(index) // batch_size)
+        if max_steps is not None:
+            self.steps = min(self.steps, max_steps)
+        self.seen = min(len(index), self.steps * batch_size)
+        #: loss and number of correct images of each step of the epoch
+        self.log = torch.zeros(2, self.steps, device=self.device)
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Return the precision's context: bfloat16 autocast, or none for float32."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def prepare(self, seed: int, epoch: int) -> Epoch:
+        """Draw an epoch on the host and send it to the device."""
+        n = len(self.index)
+        order = torch.from_numpy(epoch_order(n, seed, epoch)).to(self.device)
+        drawn = [d.to(self.device) for d in self.augment.draw(generator(seed, "augment", epoch), n)]
+        keep = None
+        if self.logits_dropout:
+            kept = generator(seed, "dropout", epoch).random((n, 10), dtype=np.float32) >= self.logits_dropout
+            keep = torch.from_numpy(kept).to(self.device) / (1 - self.logits_dropout)
+        return Epoch(self.index[order], drawn, keep)
+
+    def step(self, i: int, epoch: Epoch, optimizer: torch.optim.Optimizer) -> None:
+        """Train on the epoch's i-th batch (the last one may be smaller)."""
+        batch = slice(i * self.batch_size, (i + 1) * self.batch_size)
+        index = epoch.order[batch]
+        source = self.augment.sources([d[batch] for d in epoch.drawn]) if self.augment else None
+        x, y = self.scale(self.images.images(index, source)), self.images.labels[index]
+        with self.autocast():
+            logits = self.model(x).float()
+            if epoch.keep is not None:
+                logits = logits * epoch.keep[batch]
+            loss = F.cross_entropy(logits, y)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        self.log[0, i] = loss.detach()
+        self.log[1, i] = (logits.detach().argmax(1) == y).sum()
+
+    @torch.no_grad()
+    def predict(
+        self, images: Resident, index: torch.Tensor, drawn: list[torch.Tensor] | None = None, batch: int = EVAL_BATCH
+    ) -> torch.Tensor:
+        """Return float32 logits (n, 10) of some images, plain or augmented with given draws; the mode is the caller's."""
+        out = []
+        for start in range(0, len(index), batch):
+            part = slice(start, start + batch)
+            source = self.augment.sources([d[part] for d in drawn]) if drawn else None
+            with self.autocast():
+                out.append(self.model(self.scale(images.images(index[part], source))).float())
+        return torch.cat(out)
+
+    @torch.no_grad()
+    def predict_train_mode(self, images: Resident, index: torch.Tensor) -> torch.Tensor:
+        """Return logits with batch norms on batch statistics, as scripts that forget eval mode get; statistics stay."""
+        norms = [m for m in self.model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+        tracked = [(m.momentum, m.num_batches_tracked.clone()) for m in norms]
+        self.model.train()
+        for norm in norms:
+            norm.momentum = 0.0  # running = 1 * running + 0 * batch
+        logits = self.predict(images, index, batch=self.batch_size)
+        for norm, (momentum, count) in zip(norms, tracked, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)
+        self.model.eval()
+        return logits

@@ -1,0 +1,116 @@
+"""Closed-form counts against the numbers the reports print, and against the networks they were traced to."""
+
+import pytest
+
+from repro.spec.counting import layers, macs, parameters, sizes_mb, training_flop
+from repro.spec.schema import ResNet
+
+TWO = (2, 2, 2, 2)
+
+# name: (stem, widths, blocks, parameters)
+NETWORKS = {
+    "chiu2023": (64, (32, 96, 156, 350), TWO, 4_999_718),
+    "shamooun2022": (64, (64, 128, 256, 512), (2, 1, 1, 1), 4_977_226),
+    "shamooun2022 one block": (64, (64, 128, 256, 512), (1, 1, 1, 1), 4_903_242),
+    "geng2022 width 42": (42, (42, 84, 168, 336), TWO, 4_815_940),
+    "geng2022 stem 32": (32, (42, 84, 168, 336), TWO, 4_813_298),
+    "geng2022 width 40": (40, (40, 80, 160, 320), TWO, 4_368_690),
+    "chen2024": (16, (16, 32, 64), (11, 11, 11), 1_050_202),
+    "zhang2023": (64, (64, 128, 256, 512), TWO, 11_173_962),
+    "zhang2023 width 32": (32, (32, 64, 128, 256), TWO, 2_797_610),
+    "zhang2023 width 128": (128, (128, 256, 512, 1024), TWO, 44_662_922),
+}
+
+# Figure 5 of shamooun2022, row by row
+SHAMOOUN = """
+Conv2d-1 64x32x32 1,728
+BatchNorm2d-2 64x32x32 128
+Conv2d-3 64x32x32 36,864
+BatchNorm2d-4 64x32x32 128
+Conv2d-5 64x32x32 36,864
+BatchNorm2d-6 64x32x32 128
+BasicBlock-7 64x32x32 0
+Conv2d-8 64x32x32 36,864
+BatchNorm2d-9 64x32x32 128
+Conv2d-10 64x32x32 36,864
+BatchNorm2d-11 64x32x32 128
+BasicBlock-12 64x32x32 0
+Conv2d-13 128x16x16 73,728
+BatchNorm2d-14 128x16x16 256
+Conv2d-15 128x16x16 147,456
+BatchNorm2d-16 128x16x16 256
+Conv2d-17 128x16x16 8,192
+BatchNorm2d-18 128x16x16 256
+BasicBlock-19 128x16x16 0
+Conv2d-20 256x8x8 294,912
+BatchNorm2d-21 256x8x8 512
+Conv2d-22 256x8x8 589,824
+BatchNorm2d-23 256x8x8 512
+Conv2d-24 256x8x8 32,768
+BatchNorm2d-25 256x8x8 512
+BasicBlock-26 256x8x8 0
+Conv2d-27 512x4x4 1,179,648
+BatchNorm2d-28 512x4x4 1,024
+Conv2d-29 512x4x4 2,359,296
+BatchNorm2d-30 512x4x4 1,024
+Conv2d-31 512x4x4 131,072
+BatchNorm2d-32 512x4x4 1,024
+BasicBlock-33 512x4x4 0
+Linear-34 10 5,130
+"""
+
+
+def network(name: str) -> ResNet:
+    stem, widths, blocks, _ = NETWORKS[name]
+    return ResNet(name="resnet", stem=stem, widths=widths, blocks=blocks)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_parameters(name):
+    assert parameters(network(name)) == NETWORKS[name][3]
+
+
+def test_layer_table_is_the_printed_one():
+    rows = [f"{r.name} {'x'.join(map(str, r.shape))} {r.parameters:,}" for r in layers(network("shamooun2022"))]
+    assert rows == SHAMOOUN.split("\n")[1:-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [("shamooun2022", [0.01, 9.06, 18.99, 28.06]), ("chen2024", [0.01, 12.47, 4.01, 16.49])],
+)
+def test_memory_lines_are_the_printed_ones(name, printed):
+    sizes = sizes_mb(network(name))
+    assert list(sizes) == ["input_mb", "forward_backward_mb", "params_mb", "total_mb"]
+    assert [round(value, 2) for value in sizes.values()] == printed
+
+
+def test_projection_stands_where_the_shape_changes():
+    def projections(stem: int, widths: tuple[int, ...]) -> int:
+        model = ResNet(name="resnet", stem=stem, widths=widths, blocks=(2,) * len(widths))
+        convs = sum(row.name.startswith("Conv2d") for row in layers(model))
+        return convs - 1 - 2 * 2 * len(widths)
+
+    assert projections(16, (16,)) == 0
+    assert projections(32, (16,)) == 1  # stride 1, but another width than the stem
+    assert projections(16, (16, 16)) == 1  # the same width, but stride 2
+    assert projections(64, (32, 96, 156, 350)) == 4
+
+
+def test_maps_halve_from_stage_to_stage_down_to_one_pixel():
+    model = ResNet(name="resnet", stem=2, widths=(2,) * 6, blocks=(1,) * 6)
+    assert [row.shape[1] for row in layers(model) if row.name.startswith("BasicBlock")] == [32, 16, 8, 4, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "gigaflop"), [("chiu2023", 1.412), ("shamooun2022", 1.970), ("chen2024", 0.923), ("zhang2023", 3.329)]
+)
+def test_training_flop(name, gigaflop):
+    assert training_flop(network(name)) / 1e9 == pytest.approx(gigaflop, abs=6e-4)
+
+
+def test_macs_by_hand():
+    # stem 3->1 and one block 1->1 at 32x32 without projection, then 1->10
+    model = ResNet(name="resnet", stem=1, widths=(1,), blocks=(1,))
+    assert macs(model) == 1024 * 9 * (3 + 1 + 1) + 10
+    assert training_flop(model) == 6 * macs(model) - 2 * 1024 * 27
