@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +106,9 @@ def fetch() -> None:
     from repro.data import cifar10
 
     dataset = cifar10.fetch(home())
-    click.echo(f"{cifar10.cache_path(home())}: verified, official order known\n  train {dataset.train}\n  test  {dataset.test}")
+    click.echo(
+        f"{cifar10.cache_path(home())}: verified, official order known\n  train {dataset.train}\n  test  {dataset.test}"
+    )
 
 
 @data.command("import")
@@ -153,23 +154,36 @@ def _budget(_ctx: click.Context, _param: click.Parameter, text: str | None) -> f
 @click.argument("targets", metavar="[REPORT[/EXPERIMENT]]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every report.")
 @click.option("--tier", "tiers", multiple=True, type=click.Choice(TIERS), help="Only these tiers; may be repeated.")
-@click.option("--profile", type=click.Choice(["auto", "full", "quick", "smoke"]), default="full", show_default=True,
-              help="auto: full on CUDA (fetching the data), smoke elsewhere. quick: a tenth of the epochs. "
-                   "smoke: an embedded sample. Only full counts.")
+@click.option(
+    "--profile",
+    type=click.Choice(["auto", "full", "quick", "smoke"]),
+    default="full",
+    show_default=True,
+    help="auto: full on CUDA (fetching the data), smoke elsewhere. quick: a tenth of the epochs. "
+    "smoke: an embedded sample. Only full counts.",
+)
 @click.option("--seeds", callback=_seeds, default="0", show_default=True, help="0, 0-2 or 0,3,5.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--precision", type=click.Choice(["auto", "bf16", "fp32"]), default="auto", show_default=True,
-              help="auto: bf16 where the hardware computes in it.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "bf16", "fp32"]),
+    default="auto",
+    show_default=True,
+    help="auto: bf16 where the hardware computes in it.",
+)
 @click.option("--deterministic", is_flag=True, help="Equal bits on equal machines; may be slower on CUDA.")
-@click.option("--budget", callback=_budget, metavar="TIME", help="Stop at an epoch before TIME (90s, 9m, 1.5h) is over.")
+@click.option(
+    "--budget", callback=_budget, metavar="TIME", help="Stop at an epoch before TIME (90s, 9m, 1.5h) is over."
+)
 @click.option("--missing", is_flag=True, help="Also skip runs that the committed evidence holds.")
 @click.option("--force", is_flag=True, help="Begin anew; a finished record is kept beside the new one.")
+@click.option("--pages", is_flag=True, help="Write the pages afterwards, as `repro report` does.")
 @click.option("--dry-run", is_flag=True, help="Print what would be run.")
 @offline_option
 @reports_option
 def run(
     targets: tuple[str, ...], everything: bool, tiers: tuple[str, ...], profile: str, seeds: list[int], device: str,
-    precision: str, deterministic: bool, budget: float | None, missing: bool, force: bool, dry_run: bool,
+    precision: str, deterministic: bool, budget: float | None, missing: bool, force: bool, pages: bool, dry_run: bool,
     offline: bool, reports_dir: Path,
 ) -> None:  # fmt: skip
     """Train experiments: REPORT, REPORT/EXPERIMENT, or --all. Interrupted runs go on where they were."""
@@ -182,14 +196,18 @@ def run(
     where = environment.pick_device(device)
     plan = suite.plan(
         reports, chosen, profile=profile, seeds=seeds, device=where, precision=precision, deterministic=deterministic,
-        home=home(), command="repro " + shlex.join(sys.argv[1:]), reports_dir=reports_dir, missing=missing, say=click.echo,
+        home=home(), command="repro " + shlex.join(sys.argv[1:]), reports_dir=reports_dir, missing=missing,
+        say=click.echo,
     )  # fmt: skip
     if dry_run:
         for item in plan.runs:
             click.echo(f"{item.key}  {item.name}  {item.profile}  {item.tier}")
         return
     outcomes = suite.carry_out(plan, offline=offline, force=force, budget_s=budget, say=click.echo)
-    sys.exit(suite.conclude(outcomes, say=click.echo))
+    code = suite.conclude(outcomes, say=click.echo)
+    if pages:
+        suite.show_pages(plan, say=click.echo)
+    sys.exit(code)
 
 
 def select(
@@ -238,11 +256,19 @@ def status(as_json: bool, reports_dir: Path) -> None:
 
 
 @main.command()
-@click.option("--profile", type=click.Choice(["full", "quick", "smoke"]), default="full", show_default=True,
-              help="Pages of quick and smoke runs go to the state folder; they never mix with full ones.")
+@click.option(
+    "--profile",
+    type=click.Choice(["full", "quick", "smoke"]),
+    default="full",
+    show_default=True,
+    help="Pages of quick and smoke runs go to the state folder; they never mix with full ones.",
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write the pages there instead.")
-@click.option("--from-mlflow", is_flag=True, help="Read the records from MLflow (default where MLFLOW_TRACKING_URI "
-                                                  "names a server).")
+@click.option(
+    "--from-mlflow",
+    is_flag=True,
+    help="Read the records from MLflow (default where MLFLOW_TRACKING_URI names a server).",
+)
 @reports_option
 def report(profile: str, out: Path | None, from_mlflow: bool, reports_dir: Path) -> None:
     """Write a page a report, and an overview: published beside ours."""
@@ -289,7 +315,3 @@ def ui() -> None:
     for link in links:
         click.echo(link)
     os.execvpe(command[0], command, {**os.environ, **env})
-
-
-#: kept for type checkers: click's decorators hide the callables
-Command = Callable[..., None]

@@ -26,7 +26,7 @@ def pick_device(wanted: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"--device {wanted}: runs are made on cpu or cuda")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"--device {wanted}: PyTorch sees no CUDA device here; use --device cpu or install a CUDA build")
+        raise UserError(f"--device {wanted}: PyTorch sees no CUDA device; use --device cpu or install a CUDA build")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"--device {wanted}: this machine has {torch.cuda.device_count()} CUDA device(s), from cuda:0")
     return device

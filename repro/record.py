@@ -32,10 +32,11 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 class RunRecord:
     """Everything one run did. Accuracies in percent, times in seconds, epochs counted from 1.
 
-    `curves` maps a metric (`test/acc_pct`, `train/loss`, `step/loss_mean`, ...) to one float32 value an epoch
-    (step curves: one a window of 20 steps); `finals` maps a protocol to its metrics; `confusion` maps a
-    protocol to a matrix of counts (rows: true class, columns: predicted); `predictions` holds the last
-    epoch's predicted class and its probability * 255 for each test image in canonical order.
+    `curves` maps a metric (`test/acc_pct`, `train/loss`, `step/loss_mean`, ...) to one float32 value an epoch (step
+    curves: the same number of windows in every epoch, at most 800 in all or one an epoch); `finals` maps a protocol
+    to its metrics; `confusion` maps a protocol to a matrix of counts (rows: true class, columns: predicted);
+    `predictions` holds the last epoch's predicted class and its probability * 255 for each test image in canonical
+    order.
     """
 
     run_key: str
@@ -149,6 +150,8 @@ def _unpack(text: str, dtype: Any) -> np.ndarray:
     raw = stream.decompress(base64.b85decode(text), 8 << 20)
     if stream.unconsumed_tail:
         raise ValueError("an array unpacks to more than 8 MiB")
+    if not stream.eof:
+        raise ValueError("an array is cut short")
     return np.frombuffer(raw, np.dtype(dtype).newbyteorder("<")).astype(dtype)
 
 

@@ -31,6 +31,8 @@ from repro.train.step import NUMERICS, Stepper
 
 SMOKE_STEPS, SMOKE_TEST = 3, 200
 FULL_TRAIN_IMAGES = 50_000
+#: step losses hardly compress; a record stays small with this many windows of each of min, mean and max
+STEP_POINTS = 800
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def assemble(recipe: schema.Recipe, run: Run, dataset: Dataset, options: Options
         model,
         Resident(dataset.x_train, dataset.y_train, device),
         train,
-        Scale(norm and norm.mean, norm and norm.std, device),
+        Scale(norm.mean, norm.std, device) if norm else Scale(None, None, device),
         augment.build([step.model_dump() for step in recipe.augment]),
         recipe.budget.batch_size,
         options.precision,
@@ -183,7 +185,7 @@ def to_record(
     """Gather everything a finished run did."""
     entries, first = fitted.entries, attempts[0]
     curves = {name: [e.metrics[name] for e in entries] for name in entries[0].metrics}
-    curves |= {name: [x for e in entries for x in e.steps[name]] for name in entries[0].steps}
+    curves |= step_curves(entries)
     labels = held.test.labels[held.test_index]
     tested = fitted.logits.get("best_val_loss", fitted.logits["last"])
     seconds = sum(e.metrics["time/epoch_s"] for e in entries)
@@ -218,6 +220,22 @@ def to_record(
         },
         resumed=[{key: a[key] for key in ("epoch", "started", "commit", "dirty")} for a in attempts[1:]],
     )
+
+
+def step_curves(entries: Sequence[Entry]) -> dict[str, list[float]]:
+    """Merge the journal's step windows until a record has at most STEP_POINTS of them, or one an epoch."""
+    reduce: dict[str, Callable[..., float]] = {
+        "step/loss_min": np.min,
+        "step/loss_mean": np.mean,
+        "step/loss_max": np.max,
+    }
+    windows = max(1, min(len(entries[0].steps["step/loss_mean"]), STEP_POINTS // len(entries)))
+    return {
+        f"step/loss_{name}": [
+            float(merge(part)) for e in entries for part in np.array_split(e.steps[f"step/loss_{name}"], windows)
+        ]
+        for name, merge in reduce.items()
+    }
 
 
 def finals(

@@ -1,6 +1,6 @@
 """What the commands mean: which runs a request stands for, carrying them out, and the pages afterwards."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from repro.data.cifar10 import Dataset
 from repro.errors import UserError
 from repro.execute import local
 from repro.execute.local import Outcome
-from repro.record import RunRecord
+from repro.record import RunRecord, read_records
 from repro.run import Options, dataset_of
 from repro.spec import ledger
 from repro.spec.identity import Run, runs_of
@@ -79,7 +79,7 @@ def plan(
 
 def notes_of(report: Report, experiment: str) -> dict[str, Any]:
     """Return the words MLflow shows with an experiment: titles, and its first headline number with its place."""
-    notes = {"report_title": report.title, "experiment_title": report.experiments[experiment].title}
+    notes = {"report": report.title, "experiment": report.experiments[experiment].title}
     measured = [c for c in report.claims if isinstance(c, MeasuredClaim) and c.experiment == experiment]
     for claim in sorted(measured, key=lambda c: not c.headline)[:1]:
         unit = " %" if claim.metric.endswith("_pct") else ""
@@ -104,22 +104,39 @@ def carry_out(plan: Plan, *, offline: bool, force: bool, budget_s: float | None,
         ledger.write(plan.reports.values(), plan.reports_dir / "ledger")
     tracker = open_tracker(plan.options.home, offline)
     outcomes = local.run_all(
-        plan.runs, plan.dataset, plan.options, tracker=tracker, notes=plan.notes, force=force, budget_s=budget_s, say=say
+        plan.runs,
+        plan.dataset,
+        plan.options,
+        tracker=tracker,
+        notes=plan.notes,
+        force=force,
+        budget_s=budget_s,
+        say=say,
     )
-    if tracker is not None:
-        summarise(plan.reports, [o.record for o in outcomes if o.record], tracker)
+    if tracker is not None and not summarise(plan.reports, plan.options.home, outcomes, tracker, say):
+        for outcome in outcomes:
+            outcome.synced = False
     return outcomes
 
 
-def summarise(reports: dict[str, Report], records: Sequence[RunRecord], tracker: "Tracker") -> None:
-    """Refresh the MLflow parents (mean curves, summary) of the experiments these records belong to."""
-    groups: dict[tuple[str, str, str], list[RunRecord]] = {}
-    for record in records:
-        groups.setdefault((record.report, record.experiments[0], record.profile), []).append(record)
-    for (report, experiment, profile), group in groups.items():
-        known = report in reports and experiment in reports[report].experiments
-        notes = notes_of(reports[report], experiment) if known else {}
-        tracker.summarise(report, experiment, profile, group, notes)
+def summarise(
+    reports: dict[str, Report], home: Path, touched: Iterable[Outcome | RunRecord], tracker: "Tracker", say: Say
+) -> bool:
+    """Refresh the MLflow parents (mean curves, summary) of the experiments just touched, over all their runs here."""
+    records = [t.record if isinstance(t, Outcome) else t for t in touched]
+    groups = {(r.report, r.experiments[0], r.profile) for r in records if r is not None}
+    found = [
+        RunRecord.from_bytes(path.read_bytes(), str(path)) for path in sorted((home / "runs").glob("*/record.json"))
+    ]
+    try:
+        for report, experiment, profile in sorted(groups):
+            own = [r for r in found if (r.report, r.experiments[0], r.profile) == (report, experiment, profile)]
+            known = report in reports and experiment in reports[report].experiments
+            tracker.summarise(report, experiment, profile, own, notes_of(reports[report], experiment) if known else {})
+    except UserError as error:
+        say(f"MLflow's summaries are not up to date: {error}")
+        return False
+    return True
 
 
 def conclude(outcomes: Sequence[Outcome], say: Say) -> int:
@@ -158,13 +175,29 @@ def write_pages(profile: str, home: Path, reports_dir: Path, out: Path | None, f
     return render.render(reports, records, ledgers, out, profile)
 
 
+def show_pages(plan: Plan, say: Say) -> None:
+    """Write the pages of a request's profile and say where to look next; after smoke also what the evidence holds."""
+    from repro.report import evidence, terminal
+
+    home = plan.options.home
+    for path in write_pages(plan.profile, home, plan.reports_dir, None):
+        if path.name == "README.md":
+            say(f"Pages: {path}")
+    say("MLflow: `repro ui` (or `make mlflow-ui`)")
+    if plan.profile != "full":
+        held = [record for record in evidence.read(home, plan.reports_dir) if record.counts]
+        overview = plan.reports_dir / "README.md"
+        say(f"None of this counts. Full-protocol runs in the evidence: {len(held)}, beside the claims in {overview}.")
+        for line in terminal.headline_lines(plan.reports, held, ledger.read(plan.reports_dir / "ledger")):
+            say(line)
+
+
 def export_bundle(home: Path, folder: Path) -> int:
     """Write every finished run of this machine to a folder; return how many."""
     from repro import bundle
 
     members = []
-    for path in sorted((home / "runs").glob("*/record.json")):
-        record = RunRecord.from_bytes(path.read_bytes(), str(path))
+    for path, record in read_records(home / "runs", "*/record.json"):
         members.append((record, local.extras(path.parent)))
     if not members:
         raise UserError(f"{home / 'runs'}: no finished run to export; `repro status` shows what is there")
@@ -179,5 +212,5 @@ def import_bundle(home: Path, folder: Path, offline: bool) -> tuple[int, int]:
     tracker = open_tracker(home, offline)
     counts = bundle.import_into(folder, home, tracker)
     if tracker is not None:
-        summarise(load_all(), [record for record, _ in bundle.load(folder)], tracker)
+        summarise(load_all(), home, [record for record, _ in bundle.load(folder)], tracker, print)
     return counts

@@ -36,13 +36,14 @@ def make(report: Report, experiment: str = "base", seed: int = 0, top: float = 9
     test = np.round(top - 30 * np.exp(-t / 1.2) + draw.normal(0, 0.2, epochs), 2)
     loss = 0.4 + 1.5 * np.exp(-t / 1.5)
     total = 10_000 if profile == "full" else 200
-    correct = int(round(float(test[-1]) / 100 * total))
+    correct = round(float(test[-1]) / 100 * total)
     last = {"acc_pct": 100 * correct / total, "loss": float(loss[-1]), "nll": float(loss[-1]), "ece_pct": 3.25}
     p = correct / total
+    peak = int(test.argmax())
     finals = {
         "last": last,
         "best_val_loss": {**last, "epoch": float(epochs)},
-        "best_test": {"acc_pct": float(test.max()), "loss": float(loss[test.argmax()]), "epoch": float(test.argmax() + 1)},
+        "best_test": {"acc_pct": float(test[peak]), "loss": float(loss[peak]), "epoch": peak + 1.0},
         "val": {"acc_pct": float(test[-1]) - 0.2, "loss": float(loss[-1]) + 0.02},
         "batch_mean": {"acc_pct": 100 * p, "sd_pct": 0.13},
         "last_batch": {"acc_pct": 100 * p, "sd_pct": 7.5, "n": 16.0, "correct": float(correct), "total": float(total)},
@@ -130,5 +131,7 @@ def write_golden() -> None:
 
 def read_golden() -> tuple[dict[str, RunRecord], dict[str, dict[str, str]]]:
     """Read the committed records and ledgers."""
-    records = {p.stem: RunRecord.from_bytes(p.read_bytes(), str(p)) for p in sorted((GOLDEN / "records").glob("*.json"))}
+    records = {
+        p.stem: RunRecord.from_bytes(p.read_bytes(), str(p)) for p in sorted((GOLDEN / "records").glob("*.json"))
+    }
     return records, {p.stem: json.loads(p.read_text()) for p in sorted((GOLDEN / "ledger").glob("*.json"))}

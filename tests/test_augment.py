@@ -72,7 +72,9 @@ def test_rotation_by_special_angles_is_pillows(images):
     special = np.array([0.0, 90.0, 180.0, 270.0, -90.0, 45.0, 1e-7, 359.999])
     drawn = [torch.from_numpy(coefficients(np.resize(special, N)).astype(np.int32))]
     got, _ = ours(images, [{"name": "rotate", "degrees": 180}], drawn)
-    want = [np.asarray(Image.fromarray(x).rotate(float(a))) for x, a in zip(images[0], np.resize(special, N), strict=True)]
+    want = [
+        np.asarray(Image.fromarray(x).rotate(float(a))) for x, a in zip(images[0], np.resize(special, N), strict=True)
+    ]
     assert np.count_nonzero(got != np.stack(want)) == 0
 
 

@@ -113,7 +113,9 @@ def test_download_keeps_the_official_order(tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", Fake)
     monkeypatch.setattr(cifar10, "FULL_TRAIN", data.train)
     monkeypatch.setattr(cifar10, "FULL_TEST", data.test)
-    monkeypatch.setattr(cifar10, "_SHAPES", {n: getattr(data, n).shape for n in ("x_train", "y_train", "x_test", "y_test")})
+    monkeypatch.setattr(
+        cifar10, "_SHAPES", {n: getattr(data, n).shape for n in ("x_train", "y_train", "x_test", "y_test")}
+    )
     cifar10.fetch(tmp_path)
     cached = cifar10.load(tmp_path)
     assert cached.order == "official"

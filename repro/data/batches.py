@@ -53,4 +53,4 @@ class Scale:
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Return float32 images; channels_last stays channels_last."""
         x = images.float().div_(255)
-        return x if self.mean is None else x.sub_(self.mean).div_(self.std)
+        return x if self.mean is None or self.std is None else x.sub_(self.mean).div_(self.std)

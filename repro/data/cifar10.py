@@ -53,7 +53,9 @@ class Dataset:
 def digests(x: np.ndarray, y: np.ndarray) -> list[bytes]:
     """Return sha256(3,072 image bytes + label byte) of each image."""
     flat = np.ascontiguousarray(x).reshape(len(x), -1)
-    return [hashlib.sha256(row.tobytes() + bytes([label])).digest() for row, label in zip(flat, y.tolist(), strict=True)]
+    return [
+        hashlib.sha256(row.tobytes() + bytes([label])).digest() for row, label in zip(flat, y.tolist(), strict=True)
+    ]
 
 
 def fingerprint(digest_list: list[bytes]) -> str:
@@ -127,7 +129,7 @@ def _store(arrays: dict[str, np.ndarray], source: str, home: Path, official: boo
     temporary = path.with_name(f".{CACHE}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
-            np.savez(file, **cached)  # type: ignore[arg-type]
+            np.savez(file, allow_pickle=False, **cached)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -145,7 +147,8 @@ def _verified(arrays: dict[str, np.ndarray], source: str, official_test: np.ndar
                 f"{source}: the {split} images are not CIFAR-10's (fingerprint {prints[split][:12]}, expected "
                 f"{expected[:12]}); images or labels were changed, shuffled apart or re-encoded"
             )
-    return Dataset("cifar10", **{k: arrays[k] for k in _SHAPES}, **prints, official_test=official_test)
+    x_train, y_train, x_test, y_test = (arrays[name] for name in _SHAPES)
+    return Dataset("cifar10", x_train, y_train, x_test, y_test, prints["train"], prints["test"], official_test)
 
 
 def _read_npz(path: Path, names: set[str], optional: set[str] = frozenset()) -> dict[str, np.ndarray]:  # type: ignore[assignment]

@@ -88,7 +88,9 @@ def _one(
             runner.begin_anew(run, options.home)
         if finished := finished_record(folder):
             say(f"    done before: {_last(finished)}")
-            synced = tracker is None or _track(lambda: tracker.project(finished, extras=extras(folder), notes=notes), say)
+            synced = tracker is None or _track(
+                lambda: tracker.project(finished, extras=extras(folder), notes=notes), say
+            )
             return Outcome(run, "skipped", finished, synced=synced)
         return _train(run, dataset, options, tracker, notes, deadline, say)
     finally:
@@ -137,7 +139,13 @@ def _train(
     if tracker is not None and live is not None:
         # Entries that did not get through are sent again with the rest: logging twice changes nothing.
         journal = Journal(folder / "journal.jsonl").read()
-        synced = _track(lambda: (live.log(journal), live.finish(record, extras(folder))), say)
+        sent, done = live, record
+
+        def send() -> None:
+            sent.log(journal)
+            sent.finish(done, extras(folder))
+
+        synced = _track(send, say)
     say(f"    {record.state}: {_last(record)}, {record.seconds:.0f} s, {record.images_per_s:.0f} images/s")
     return Outcome(run, "trained", record, synced=synced)
 
@@ -167,11 +175,22 @@ def extras(folder: Path) -> dict[str, Path]:
 def _info(run: Run, dataset: Dataset, options: Options, notes: dict[str, Any]) -> RunInfo:
     env = environment.describe(options.device)
     return RunInfo(
-        run_key=run.key, recipe_hash=recipe_hash(run.recipe), recipe=resolved(run.recipe), report=run.report,
-        experiments=list(run.experiments), seed=run.seed, fold=run.fold, profile=run.profile,
-        data={"train": dataset.train, "test": dataset.test, "order": dataset.order}, env=env,
-        env_class=options.env_class, command=options.command, started=datetime.now(UTC).isoformat(timespec="seconds"), ledger=options.ledger, notes=notes,
-    )  # fmt: skip
+        run_key=run.key,
+        recipe_hash=recipe_hash(run.recipe),
+        recipe=resolved(run.recipe),
+        report=run.report,
+        experiments=list(run.experiments),
+        seed=run.seed,
+        fold=run.fold,
+        profile=run.profile,
+        data={"train": dataset.train, "test": dataset.test, "order": dataset.order},
+        env=env,
+        env_class=options.env_class,
+        command=options.command,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        ledger=options.ledger,
+        notes=notes,
+    )
 
 
 def _last(record: RunRecord) -> str:

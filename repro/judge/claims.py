@@ -192,14 +192,13 @@ def _measured(
         _run_value(claim, record, _declared(report.id, claim.id, digest, record, ledgers)) for record in chosen
     )
     values = [run.value for run in runs if run.value is not None]
-    without = f"{len(runs) - len(values)} of {len(runs)} runs" if len(runs) > 1 else "the run"
-    lost = f" ({n} diverged)" if (n := sum(r.value is None and r.state == "diverged" for r in runs)) else ""
+    why = _missing(runs)
     if not values:
-        return row("not measured", f"{without} recorded no such value{lost}", runs=runs)
+        return row("not measured", why, runs=runs)
     mean = fmean(values)
     return row(
         "measured",
-        f"{without} recorded no such value{lost}" if len(values) < len(runs) else "",
+        why,
         ours=mean,
         sd=stdev(values) if len(values) > 1 else None,
         difference=mean - _reference(claim),
@@ -207,6 +206,18 @@ def _measured(
         declared=_together([run.declared for run in runs if run.value is not None]),
         runs=runs,
     )
+
+
+def _missing(runs: tuple[RunValue, ...]) -> str:
+    """Say how many runs diverged and how many hold no such value; nothing when all is well."""
+    parts = []
+    for n, what in (
+        (sum(run.state == "diverged" for run in runs), "diverged"),
+        (sum(run.value is None for run in runs), "recorded no such value"),
+    ):
+        if n:
+            parts.append(f"{n} of {len(runs)} runs {what}" if len(runs) > 1 else f"the run {what}")
+    return ", ".join(parts)
 
 
 def _reference(claim: MeasuredClaim) -> float:

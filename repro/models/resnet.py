@@ -1,12 +1,13 @@
 """Basic-block ResNets for 32x32 images (He et al. 2016; 3x3 stem, no max-pool, 1x1 conv + BN shortcuts)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-ACTIVATIONS = {"relu": F.relu, "leaky_relu": F.leaky_relu, "elu": F.elu}
+Activation = Callable[..., torch.Tensor]
+ACTIVATIONS: dict[str, Activation] = {"relu": F.relu, "leaky_relu": F.leaky_relu, "elu": F.elu}
 
 
 class Block(nn.Module):

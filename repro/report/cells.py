@@ -181,7 +181,8 @@ def _order_sentence(row: Row, run: Any) -> Md:
 def protocol_table(record: RunRecord, extra: Iterable[str]) -> Md:
     """Every protocol of one run: accuracy, loss, likelihood, calibration; `extra` adds test-curve epochs."""
     metrics = {"acc_pct": "Accuracy", "loss": "Loss", "nll": "NLL", "ece_pct": "Calibration error"}
-    names = sorted({*record.finals, *extra}, key=protocol_place)
+    own = (name for name in record.finals if not name.startswith("at_epoch:"))  # those are read off the curves
+    names = sorted({*own, *extra}, key=protocol_place)
     values = {name: {metric: finite(record.value(name, metric)) for metric in metrics} for name in names}
     values = {name: found for name, found in values.items() if any(v is not None for v in found.values())}
     used = [metric for metric in metrics if any(found[metric] is not None for found in values.values())]

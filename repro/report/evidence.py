@@ -8,6 +8,8 @@ from repro.record import RunRecord, write_atomically
 
 _REPORT = re.compile(r"[a-z][a-z0-9]{1,29}")
 _FILE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\.json")
+_CLASS = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_KEY = re.compile(r"[0-9a-f]{16}")
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "run_key": str, "recipe_hash": str, "recipe": dict, "report": str, "experiments": list, "seed": int, "profile": str,
     "fold": (int, type(None)), "data": dict, "env": dict, "env_class": str, "ledger": str, "started": str,
@@ -66,6 +68,8 @@ def check(record: RunRecord, name: str) -> RunRecord:
             )
     if not _REPORT.fullmatch(record.report):
         raise UserError(f"{name}: report {record.report[:40]!r} is no report's id; drop the file")
+    if not _CLASS.fullmatch(record.env_class) or not _KEY.fullmatch(record.run_key):
+        raise UserError(f"{name}: env_class or run_key holds characters that neither ever does; drop the file")
     if not record.experiments or not all(isinstance(e, str) for e in record.experiments):
         raise UserError(f"{name}: experiments names none; drop the file")
     if not _FILE.fullmatch(record.file_name) or len(record.file_name) > 120:

@@ -153,7 +153,10 @@ def not_run(rows: Iterable[Row]) -> list[Md]:
     for row in rows:
         if row.state in ("not run", "not measured"):
             reasons.setdefault(row.reason, []).append(md("{} ({})", code(row.claim), cells.published(row)))
-    return [md("{}: {}", prose(reason.rstrip(".")), join(claims)) for reason, claims in reasons.items()]
+    return [
+        md("{}: {}", prose(reason[:1].upper() + reason[1:].rstrip(".")), join(claims))
+        for reason, claims in reasons.items()
+    ]
 
 
 def experiments_table(report: Report, arms: list[Arm]) -> Md:
@@ -192,14 +195,17 @@ def environments_table(records: list[RunRecord]) -> Md:
     """The distinct machines and versions, lettered."""
     keys = ("device", "driver", "torch", "cuda", "python", "commit", "dirty")
     rows = [
-        [letter, *(_yes_no(dict(env).get(key, "")) for key in keys), env_class]
+        [letter, *(_version(key, dict(env).get(key, "")) for key in keys), env_class]
         for (env_class, env), letter in _letters(records).items()
     ]
-    return table(["", "Device", "Driver", "torch", "CUDA", "Python", "Commit", "Changed files", "Class"], "l" * 9, rows)
+    return table(
+        ["Machine", "Device", "Driver", "torch", "CUDA", "Python", "Commit", "Changed files", "Class"], "l" * 9, rows
+    )
 
 
-def _yes_no(value: str) -> str:
-    return {"True": "yes", "False": "no", "None": ""}.get(value, value[:60])
+def _version(key: str, value: str) -> str:
+    short = value[:12] if key == "commit" else value[:80]
+    return {"True": "yes", "False": "no", "None": ""}.get(value, short)
 
 
 def _environment(record: RunRecord) -> tuple[str, tuple[tuple[str, str], ...]]:
@@ -223,7 +229,7 @@ def cost_table(runs: list[tuple[Arm, RunRecord]]) -> Md:
             number(energy / 3.6e6, 2) if energy is not None else "", len(r.resumed) or "",
             code(r.run_key), code(r.file_name),
         ])  # fmt: skip
-    head = ["Experiment", "Run", "State", "Where", "Hours", "Images/s", "kWh", "Resumed", "Run key", "Record"]
+    head = ["Experiment", "Run", "State", "Machine", "Hours", "Images/s", "kWh", "Resumed", "Run key", "Record"]
     return table(head, "lllcrrrrll", rows)
 
 
@@ -237,11 +243,19 @@ def replicates_table(arms: list[Arm]) -> Md | str:
             mine, theirs = (cells.finite(x.value("last", "acc_pct")) for x in (r, first))
             gap = None if mine is None or theirs is None else mine - theirs
             same_place = r.env_class == first.env_class
-            drift = ("no" if r.finals == first.finals else "**yes**") if same_place else "other class"
+            drift = ("no" if _measured(r) == _measured(first) else "**yes**") if same_place else "other class"
             rows.append([code(arm.name), _seed(r), code(r.run_key), r.env.get("device"), r.env_class, r.started,
                          cells.figure(mine, "acc_pct"), signed(gap, 2), Md(drift)])  # fmt: skip
     head = ["Experiment", "Run", "Run key", "Device", "Class", "Started", "Last", "To the counted one", "Drift"]
     return table(head, "llllllrrc", rows) if rows else ""
+
+
+def _measured(record: RunRecord) -> dict[str, dict[str, str]]:
+    # The official order is known or not; that is no property of the training. NaN equals NaN here.
+    return {
+        protocol: {metric: str(value) for metric, value in final.items() if metric != "official_pct"}
+        for protocol, final in record.finals.items()
+    }
 
 
 def images(arm: Arm) -> Md:

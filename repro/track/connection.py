@@ -1,4 +1,4 @@
-"""The door to MLflow: experiments, runs, rows and artifacts by their MLflow ids; the only module that imports mlflow."""
+"""The door to MLflow: experiments, runs, rows and artifacts by their ids; the only module that imports mlflow."""
 
 import logging
 import os
@@ -78,7 +78,7 @@ class Connection:
             # Every library below has a family of its own; a plain TypeError or KeyError is a mistake of ours.
             if type(error).__module__ == "builtins" and not isinstance(error, OSError | ImportError):
                 raise
-            said = projection.line(str(error), 300)
+            said = projection.line(store.redacted(str(error)), 300)
             mend = "see that it is up and writable, or use --offline"
             if "out-of-date" in said:
                 mend = "back it up and run `mlflow db upgrade` on it"

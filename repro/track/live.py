@@ -1,6 +1,7 @@
 """Live: one MLflow run while it is written, epoch by epoch."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ class Live:
     def agrees(self, record: RunRecord) -> bool:
         """Whether the epochs MLflow holds already are those of a record (times aside)."""
         return all(
-            epoch <= record.epochs_done and np.float32(value) == np.float32(record.curves[key][epoch - 1])
+            epoch <= len(record.curves[key]) and np.float32(value) == np.float32(record.curves[key][epoch - 1])
             for epoch, values in self._logged.items()
             for key, (_, value) in values.items()
             if key in record.curves and not key.startswith("time/")
@@ -69,7 +70,11 @@ class Live:
         FINISHED, or KILLED for a record whose training was stopped before the end of its budget.
         """
         with self.tracker.door(f"finishing {self.info.name}"):
-            self.log(entry for entry in projection.entries_of(record) if entry.epoch not in self._logged)
+            missing = [entry for entry in projection.entries_of(record) if entry.epoch not in self._logged]
+            if self._logged:
+                # The record's step windows may be coarser than the journal's: the two do not share an axis.
+                missing = [replace(entry, steps={}) for entry in missing]
+            self.log(missing)
             files = projection.files(self.info, record)
             self.tracker.upload(self.run_id, files, extras)
             lost = any(not isfinite(v) for values in record.finals.values() for v in values.values() if v is not None)

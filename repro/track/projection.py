@@ -163,14 +163,19 @@ def end_of(record: RunRecord) -> int:
 
 
 def entries_of(record: RunRecord) -> list[Entry]:
-    """Return a record's curves as journal entries, epochs spread evenly over its seconds."""
+    """Return a record's curves as journal entries, epochs spread evenly over its seconds.
+
+    A step curve that does not divide into the epochs is left out: its windows cannot be told apart.
+    """
     began, epochs = milliseconds(record.started), record.epochs_done
     entries = []
     for epoch in range(1, epochs + 1):
         metrics, steps = {}, {}
         for key, curve in record.curves.items():
             if key.startswith("step/"):
-                width = len(curve) // epochs
+                width, rest = divmod(len(curve), epochs)
+                if rest:
+                    continue
                 steps[key] = [float(x) for x in curve[(epoch - 1) * width : epoch * width]]
             elif epoch <= len(curve):
                 metrics[key] = float(curve[epoch - 1])
@@ -247,5 +252,13 @@ def _yaml(value: Mapping[str, Any], indent: str) -> Iterator[str]:
             yield f"{indent}{key}:"
             yield from _yaml(inner, indent + "  ")
         else:
-            # JSON is YAML, but for YAML 1.1's floats, which need a dot: 1e-05 is a string there.
-            yield f"{indent}{key}: " + re.sub(r"(?<![\w.\"])(-?\d+)e([+-]\d+)", r"\1.0e\2", json.dumps(inner))
+            yield f"{indent}{key}: {_flow(inner)}"
+
+
+def _flow(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)}: {_flow(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    # JSON is YAML, but for floats without a dot: YAML 1.1 reads 1e-05 as a string.
+    return repr(value).replace("e", ".0e") if re.fullmatch(r"-?\d+e.+", repr(value)) else json.dumps(value)

@@ -30,7 +30,12 @@ class Store:
     @property
     def shown(self) -> str:
         """The URI without a password."""
-        return re.sub(r"//[^/@]*@", "//***@", self.uri)
+        return redacted(self.uri)
+
+
+def redacted(text: str) -> str:
+    """Return a text without the user and password of the addresses in it."""
+    return re.sub(r"//[^/@\s]*@", "//***@", text)
 
 
 def locate(home: Path) -> Store:
@@ -45,8 +50,8 @@ def locate(home: Path) -> Store:
     if re.match(r"(postgresql|mysql|mssql)(\+\w+)?://", uri):
         return Store(uri, None, home / "artifacts", home / "mlflow.lock")
     raise UserError(
-        f"MLFLOW_TRACKING_URI={uri}: not a store this suite writes to; give http(s)://, sqlite:///<file> or a "
-        "database URI, or unset it to use the state folder"
+        f"MLFLOW_TRACKING_URI={redacted(uri)}: not a store this suite writes to; give http(s)://, sqlite:///<file> or "
+        "a database URI, or unset it to use the state folder"
     )
 
 

@@ -22,7 +22,7 @@ class Summary:
     files: dict[str, bytes]
 
 
-def summary(experiment: str, records: Sequence[RunRecord], notes: Mapping[str, Any]) -> Summary:
+def over_seeds(experiment: str, records: Sequence[RunRecord], notes: Mapping[str, Any]) -> Summary:
     """Average an experiment's runs. `notes` may name the `protocol` (last) and `metric` (acc_pct) to summarise."""
     from repro.plots import confusion_png, curves_png
 
@@ -41,15 +41,16 @@ def summary(experiment: str, records: Sequence[RunRecord], notes: Mapping[str, A
         ]
     values = {f"{r.run_key}": r.value(protocol, metric) for r in records}
     good = [v for v in values.values() if v is not None and math.isfinite(v)]
+    stem = "acc" if metric == "acc_pct" else metric
     numbers: dict[str, float] = {"n_seeds": len(good)}
     if good:
-        numbers["acc_mean"] = round(float(np.mean(good)), 3)
+        numbers[f"{stem}_mean"] = round(float(np.mean(good)), 3)
     if len(good) > 1:
-        numbers["acc_std"] = round(float(np.std(good, ddof=1)), 3)
+        numbers[f"{stem}_std"] = round(float(np.std(good, ddof=1)), 3)
     if (published := _number(notes.get("published"))) is not None:
         numbers["published"] = published
         if good:
-            numbers["delta_pp"] = round(float(np.mean(good)) - published, 3)
+            numbers["delta_pp" if stem == "acc" else "delta"] = round(float(np.mean(good)) - published, 3)
     rows += [Point(f"summary/{name}", value, end, 0) for name, value in sorted(numbers.items())]
     runs = [{"run_key": r.run_key, "seed": r.seed, "fold": r.fold, "value": values[r.run_key]} for r in records]
     head = {"experiment": experiment, "protocol": protocol, "metric": metric, **numbers, "runs": runs}

@@ -128,7 +128,7 @@ class Tracker(Connection):
             old = parent.data.tags.get("repro.summary") if parent else None
             if parent and old == stamp and parent.info.status == "FINISHED":
                 return parent.info.run_id
-            made = projection.summary(experiment, records, notes)
+            made = summary.over_seeds(experiment, records, notes)
             if parent is None or old not in (None, stamp):
                 # Other runs, other means: rows cannot be taken back, so the parent is replaced and its children moved.
                 run_id = self.create_parent(exp_id, report, experiment, made.start, notes)

@@ -121,9 +121,7 @@ def held_out_draws(stepper: Stepper, n: int, seed: int, epoch: int) -> list[torc
     return [d.to(stepper.device) for d in stepper.augment.draw(rng, n)]
 
 
-def read_out(
-    stepper: Stepper, measured: dict[str, torch.Tensor]
-) -> tuple[dict[str, float], dict[str, list[float]]]:
+def read_out(stepper: Stepper, measured: dict[str, torch.Tensor]) -> tuple[dict[str, float], dict[str, list[float]]]:
     """Bring an epoch's numbers to the host in one transfer; return its metrics and its steps' windowed losses.
 
     `train/*` is the mean over images, `train_running/*` the mean over batches, both in training mode while the
@@ -159,4 +157,3 @@ def selection_metric(held: Held) -> str | None:
 def improves(metrics: dict[str, float], history: list[dict[str, float]], metric: str | None) -> bool:
     """Whether this epoch has the lowest `metric` so far (the first of equals wins)."""
     return metric is not None and all(metrics[metric] < past[metric] for past in history)
-

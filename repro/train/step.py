@@ -91,7 +91,7 @@ class Stepper:
     def predict(
         self, images: Resident, index: torch.Tensor, drawn: list[torch.Tensor] | None = None, batch: int = EVAL_BATCH
     ) -> torch.Tensor:
-        """Return float32 logits (n, 10) of some images, plain or augmented with given draws; the mode is the caller's."""
+        """Return float32 logits (n, 10) of images, plain or augmented with given draws; the mode is the caller's."""
         out = []
         for start in range(0, len(index), batch):
             part = slice(start, start + batch)
@@ -104,13 +104,14 @@ class Stepper:
     def predict_train_mode(self, images: Resident, index: torch.Tensor) -> torch.Tensor:
         """Return logits with batch norms on batch statistics, as scripts that forget eval mode get; statistics stay."""
         norms = [m for m in self.model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-        tracked = [(m.momentum, m.num_batches_tracked.clone()) for m in norms]
+        counts = {name: value.clone() for name, value in self.model.state_dict().items() if "num_batches" in name}
+        momenta = [m.momentum for m in norms]
         self.model.train()
         for norm in norms:
             norm.momentum = 0.0  # running = 1 * running + 0 * batch
         logits = self.predict(images, index, batch=self.batch_size)
-        for norm, (momentum, count) in zip(norms, tracked, strict=True):
+        for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-            norm.num_batches_tracked.copy_(count)
+        self.model.load_state_dict(counts, strict=False)
         self.model.eval()
         return logits

@@ -1,0 +1,38 @@
+# Thin: every target installs what it needs, then calls `repro`, pytest or the linters.
+#   make reproduce-all PROFILE=quick REPORT=chen2024 EXPERIMENT=resnet68 SEEDS=0-2 DEVICE=cuda:0 VENV=~/venv
+PYTHON  ?= python3
+VENV    ?= .venv
+PROFILE ?= auto
+SEEDS   ?= 0
+DEVICE  ?= auto
+TARGET   = $(if $(REPORT),$(REPORT)$(if $(EXPERIMENT),/$(EXPERIMENT)),--all --tier headline --tier core)
+BIN      = $(VENV)/bin
+
+.PHONY: reproduce-all reports mlflow-ui test lint install
+
+reproduce-all: install
+	$(BIN)/repro run $(TARGET) --profile $(PROFILE) --seeds $(SEEDS) --device $(DEVICE) --pages
+
+reports: install
+	$(BIN)/repro report
+
+mlflow-ui: install
+	$(BIN)/repro ui
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-lint
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+install: $(VENV)/.installed
+
+# An environment that is there already (VENV=PATH) is used as it is; what it lacks is added.
+$(VENV)/.installed: setup.cfg constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-%: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	touch $@

@@ -1,0 +1,152 @@
+"""Bundles: a plain folder that carries records, with their journals and probabilities, between machines.
+
+`bundle.json` lists the members with their sha256; everything is checked before anything is written. A record
+that meets another one of its key goes beside it: nothing is ever overwritten.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from repro.errors import UserError
+from repro.record import RunRecord, write_atomically
+
+if TYPE_CHECKING:
+    from repro.track import Tracker
+
+SCHEMA = 1
+MOST = 10**6  # epochs, seeds
+EXTRAS = ("journal.jsonl", "probabilities.npz")  # what may lie in a run's folder; a checkpoint from outside may not
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,150}")
+_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def export(records: Iterable[tuple[RunRecord, dict[str, Path]]], folder: Path) -> int:
+    """Write records with their extras (name -> file) as a bundle; returns how many. The list is written last.
+
+    Raises UserError for a folder that holds something else, and for an extra that bundles do not carry.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / "bundle.json").exists():
+        raise UserError(f"{folder}: holds other files; name a new folder for the bundle")
+    taken: dict[str, str] = {}
+    members = []
+    for record, extras in records:
+        _sound(record, str(folder))
+        if unknown := sorted(set(extras) - set(EXTRAS)):
+            raise UserError(f"{folder}: a bundle carries {' and '.join(EXTRAS)} beside a record, not {unknown[0]}")
+        member: dict[str, Any] = _put(folder, record.file_name, record.to_bytes(), taken)
+        key = record.run_key[:8]
+        member["extras"] = {
+            name: _put(folder, f"{key}-{name}", extras[name].read_bytes(), taken) for name in sorted(extras)
+        }
+        if member not in members:
+            members.append(member)
+    write_atomically(
+        folder / "bundle.json", (json.dumps({"schema": SCHEMA, "members": members}, indent=1) + "\n").encode()
+    )
+    return len(members)
+
+
+def _put(folder: Path, name: str, data: bytes, taken: dict[str, str]) -> dict[str, Any]:
+    digest = sha256(data).hexdigest()
+    if taken.setdefault(name, digest) != digest:
+        # Two records of one key and environment that differ (drift) both travel.
+        name = f"{digest[:8]}-{name}"
+        taken[name] = digest
+    write_atomically(folder / name, data)
+    return {"file": name, "sha256": digest}
+
+
+def load(folder: Path) -> Iterator[tuple[RunRecord, dict[str, Path]]]:
+    """Yield every record of a bundle with its extras, name -> file, after checking all members.
+
+    Raises UserError for a folder that is no bundle, a member that is missing or changed, and an unsafe name.
+    """
+    try:
+        listed = json.loads((folder / "bundle.json").read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{folder}: not a bundle (no bundle.json); `repro bundle export` makes one") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{folder / 'bundle.json'}: not a bundle's list ({type(error).__name__}: {error})") from None
+    if not isinstance(listed, dict) or not isinstance(listed.get("members"), list):
+        raise UserError(f"{folder / 'bundle.json'}: not a bundle's list (no members)")
+    if listed.get("schema") != SCHEMA:
+        raise UserError(f"{folder / 'bundle.json'}: schema {listed.get('schema')!r}; this version reads {SCHEMA}")
+    checked = []
+    for member in listed["members"]:
+        path, data = _get(folder, member)
+        record = RunRecord.from_bytes(data, str(path))
+        _sound(record, str(path))
+        extras = member.get("extras", {})
+        if not isinstance(extras, dict) or set(extras) - set(EXTRAS):
+            raise UserError(f"{path}: a bundle carries {' and '.join(EXTRAS)} beside a record, and nothing else")
+        checked.append((record, {name: _get(folder, extra)[0] for name, extra in extras.items()}))
+    yield from checked
+
+
+def _get(folder: Path, member: Any) -> tuple[Path, bytes]:
+    name = member.get("file") if isinstance(member, dict) else None
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise UserError(
+            f"{folder / 'bundle.json'}: {str(name)[:80]!r} is not a member's name; expected a plain file name"
+        )
+    path = folder / name
+    if not path.is_file():
+        raise UserError(f"{path}: listed in bundle.json but missing; copy the bundle again")
+    data = path.read_bytes()
+    if sha256(data).hexdigest() != member.get("sha256"):
+        raise UserError(f"{path}: differs from its sha256 in bundle.json; copy the bundle again")
+    return path, data
+
+
+def _sound(record: RunRecord, name: str) -> None:
+    """Refuse what must not become a path or an MLflow name."""
+    slugs = [record.report, *(record.experiments if isinstance(record.experiments, list) else [])]
+    if (
+        not re.fullmatch(r"[0-9a-f]{16}", str(record.run_key))
+        or len(slugs) < 2
+        or not all(isinstance(slug, str) and _SLUG.fullmatch(slug) for slug in slugs)
+        or record.profile not in ("full", "quick", "smoke")
+        or not all(type(n) is int and 0 <= n <= MOST for n in (record.seed, record.epochs_done, record.fold or 0))
+    ):
+        raise UserError(
+            f"{name}: not a sound run record (run_key, report, experiments, profile, seed, fold or epochs_done)"
+        )
+
+
+def import_into(
+    folder: Path,
+    home: Path,
+    tracker: "Tracker | None",
+    notes: Callable[[RunRecord], dict[str, Any]] = lambda record: {},
+) -> tuple[int, int]:
+    """Take a bundle's records into the state folder and, with a tracker, into MLflow; returns (new, known).
+
+    A record lands at `<home>/runs/<run_key>/record.json`, or beside another record or an unfinished run of its
+    key as `record-<sha8>.json`. Importing twice is importing once. `notes` gives a record's texts for MLflow.
+    """
+    members, new = list(load(folder)), 0
+    for record, extras in members:
+        new += _land(record, extras, home / "runs" / record.run_key)
+    for record, extras in members if tracker else ():
+        assert tracker is not None
+        tracker.project(record, extras=extras, notes=notes(record))
+    return new, len(members) - new
+
+
+def _land(record: RunRecord, extras: dict[str, Path], place: Path) -> bool:
+    """Write a record and its extras into a run's folder; returns False where it was there already."""
+    data = record.to_bytes()
+    if any(path.read_bytes() == data for path in place.glob("record*.json")):
+        return False
+    prefix = ""
+    if (place / "record.json").exists() or (place / "journal.jsonl").exists():
+        prefix = f"record-{sha256(data).hexdigest()[:8]}-"
+    for name, source in extras.items():
+        write_atomically(place / f"{prefix}{name}", source.read_bytes())
+    # Last, because a record says that its run is finished.
+    write_atomically(place / (f"{prefix[:-1]}.json" if prefix else "record.json"), data)
+    return True

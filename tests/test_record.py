@@ -1,0 +1,169 @@
+"""Records keep their bytes; journals survive a kill at any byte."""
+
+import json
+import math
+import os
+
+import numpy as np
+import pytest
+
+from repro.errors import UserError
+from repro.record import MAX_BYTES, Journal, RunRecord, read_records, write_atomically
+
+
+def test_round_trip_keeps_bytes_and_values(make_record):
+    record = make_record(resumed=[{"epoch": 3}], fold=2)
+    data = record.to_bytes()
+    again = RunRecord.from_bytes(data)
+    assert again.to_bytes() == data
+    assert again.finals == record.finals
+    assert again.confusion == record.confusion
+    for key, curve in record.curves.items():
+        assert again.curves[key].dtype == np.float32
+        np.testing.assert_array_equal(again.curves[key], curve)
+    np.testing.assert_array_equal(again.predictions["class"], record.predictions["class"])
+    assert list(json.loads(data)) == sorted(json.loads(data))
+
+
+def test_non_finite_values_survive(make_record):
+    record = make_record(epochs=2, state="diverged", finals={"last": {"loss": math.nan, "acc_pct": 10.0}})
+    record.curves["train/loss"] = np.array([np.inf, np.nan], np.float32)
+    again = RunRecord.from_bytes(record.to_bytes())
+    assert math.isnan(again.finals["last"]["loss"])
+    np.testing.assert_array_equal(again.curves["train/loss"], record.curves["train/loss"])
+
+
+@pytest.mark.parametrize(("epochs", "most"), [(50, 18 * 1024), (250, MAX_BYTES)])
+def test_size(make_record, epochs, most):
+    # 4 step windows an epoch; random windows do not compress: each costs 15 bytes with its min, mean and max.
+    size = len(make_record(epochs=epochs, windows=4).to_bytes())
+    print(f"\na record of {epochs} epochs: {size:,} bytes")
+    assert size <= most
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "not a run record"),
+        (b"[1]", "no schema number"),
+        (b'{"schema": "1"}', "no schema number"),
+        (b'{"schema": 2}', "newer than this version"),
+        (b'{"schema": 1}', "not a run record"),
+        (b'{"schema": 1, "curves": {}, "predictions": {}}', "missing or unknown"),
+        (b'{"schema": 1, "curves": {"a": 1}, "predictions": {}}', "not a run record"),
+        (b'{"schema": 1, "curves": {"a": "no array"}, "predictions": {}}', "not a run record"),
+        (b"[" * 100_000, "not a run record"),
+    ],
+)
+def test_what_is_no_record_is_refused(data, says):
+    with pytest.raises(UserError, match=says) as caught:
+        RunRecord.from_bytes(data, "there.json")
+    assert str(caught.value).startswith("there.json: ")
+
+
+def test_a_cut_array_is_refused(make_record):
+    plain = json.loads(make_record(epochs=50).to_bytes())
+    whole = plain["curves"]["test/loss"]
+    for cut in range(len(whole)):
+        plain["curves"]["test/loss"] = whole[:cut]
+        with pytest.raises(UserError, match="not a run record"):
+            RunRecord.from_bytes(json.dumps(plain).encode())
+
+
+def test_unknown_and_missing_keys_are_named(make_record):
+    plain = json.loads(make_record(epochs=1).to_bytes())
+    plain["extra"] = plain.pop("seed")
+    with pytest.raises(UserError, match="extra, seed"):
+        RunRecord.from_bytes(json.dumps(plain).encode())
+
+
+def test_value(make_record):
+    record = make_record(epochs=4)
+    curve = record.curves["test/acc_pct"]
+    assert record.value("last", "acc_pct") == record.finals["last"]["acc_pct"]
+    assert record.value("at_epoch:1", "acc_pct") == float(curve[0])
+    assert record.value("at_epoch:4", "acc_pct") == float(curve[3])
+    assert record.value("at_epoch:5", "acc_pct") is None
+    assert record.value("train", "loss", epoch=2) == float(record.curves["train/loss"][1])
+    assert record.value("batch_mean", "acc_pct") is None
+    assert record.value("last", "nll") is None
+
+
+def test_only_a_whole_full_run_counts(make_record):
+    assert make_record().counts
+    assert make_record(state="diverged").counts
+    for change in (
+        {"profile": "quick"},
+        {"state": "stopped"},
+        {"epochs_done": 49},
+        {"data": {"train": "", "test": ""}},
+    ):
+        assert not make_record(**change).counts
+
+
+def test_file_name(make_record):
+    name = make_record(seed=3, fold=1).file_name
+    assert name.startswith("resnet68-s3-f1-")
+    assert name.endswith("-abcdef01.json")
+    assert make_record().file_name != make_record(env_class="cpu-fp32-relaxed-n1").file_name
+
+
+def test_journal_keeps_floats_exactly(tmp_path):
+    journal = Journal(tmp_path / "run" / "journal.jsonl")
+    values = {"a": 0.1 + 0.2, "b": math.inf, "c": -5e-324, "d": math.nan}
+    entry = journal.append(1, values, {"step/loss_mean": [1 / 3, 2.0]})
+    (read,) = journal.read()
+    assert {k: v.hex() for k, v in read.metrics.items()} == {k: v.hex() for k, v in values.items()}
+    assert (read.steps, read.time, read.epoch) == (entry.steps, entry.time, 1)
+
+
+def test_journal_cut_at_any_byte_keeps_its_whole_epochs(tmp_path):
+    journal = Journal(tmp_path / "journal.jsonl")
+    for epoch in (1, 2, 3):
+        journal.append(epoch, {"loss": 1 / epoch})
+    data = journal.path.read_bytes()
+    ends = [i for i, byte in enumerate(data) if byte == ord("\n")]
+    for cut in range(len(data) + 1):
+        journal.path.write_bytes(data[:cut])
+        # A line is whole when its last brace is there, whether or not its newline is.
+        assert len(journal.read()) == sum(end <= cut for end in ends)
+
+
+def test_journal_truncate_then_append_goes_on(tmp_path):
+    journal = Journal(tmp_path / "journal.jsonl")
+    for epoch in (1, 2, 3):
+        journal.append(epoch, {"loss": 1.0})
+    with open(journal.path, "ab") as file:
+        file.write(b'{"epoch": 4, "met')
+    journal.truncate(2)
+    journal.append(3, {"loss": 2.0})
+    assert [(e.epoch, e.metrics["loss"]) for e in journal.read()] == [(1, 1.0), (2, 1.0), (3, 2.0)]
+
+
+def test_journal_stops_where_the_epochs_do_not_follow(tmp_path):
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append(1, {"loss": 1.0})
+    journal.append(3, {"loss": 1.0})
+    assert [e.epoch for e in journal.read()] == [1]
+    assert Journal(tmp_path / "none.jsonl").read() == []
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, failing):
+    path = tmp_path / "record.json"
+    write_atomically(path, b"old")
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, failing, fail)
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_read_records_in_name_order(tmp_path, make_record):
+    for name in ("b.json", "a.json"):
+        (tmp_path / name).write_bytes(make_record(epochs=1).to_bytes())
+    assert [path.name for path, _ in read_records(tmp_path, "*.json")] == ["a.json", "b.json"]
