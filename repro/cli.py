@@ -29,6 +29,9 @@ class Group(click.Group):
         except UserError as error:
             click.echo(f"repro: {error}", err=True)
             ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo("repro: interrupted; the same command goes on at the last finished epoch", err=True)
+            ctx.exit(130)
         except BrokenPipeError:
             # The reader (head, less) has closed the pipe: nothing left to say.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

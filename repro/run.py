@@ -224,11 +224,7 @@ def to_record(
 
 def step_curves(entries: Sequence[Entry]) -> dict[str, list[float]]:
     """Merge the journal's step windows until a record has at most STEP_POINTS of them, or one an epoch."""
-    reduce: dict[str, Callable[..., float]] = {
-        "step/loss_min": np.min,
-        "step/loss_mean": np.mean,
-        "step/loss_max": np.max,
-    }
+    reduce: dict[str, Callable[..., float]] = {"min": np.min, "mean": np.mean, "max": np.max}
     windows = max(1, min(len(entries[0].steps["step/loss_mean"]), STEP_POINTS // len(entries)))
     return {
         f"step/loss_{name}": [

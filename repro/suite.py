@@ -209,8 +209,9 @@ def import_bundle(home: Path, folder: Path, offline: bool) -> tuple[int, int]:
     from repro import bundle
     from repro.spec.loading import load_all
 
+    records = [record for record, _ in bundle.load(folder)]  # refused here before anything is touched
     tracker = open_tracker(home, offline)
     counts = bundle.import_into(folder, home, tracker)
     if tracker is not None:
-        summarise(load_all(), home, [record for record, _ in bundle.load(folder)], tracker, print)
+        summarise(load_all(), home, records, tracker, print)
     return counts

@@ -99,7 +99,7 @@ def import_npz(source: Path, home: Path) -> Dataset:
 
 def fetch(home: Path) -> Dataset:
     """Download CIFAR-10 with torchvision (170 MB, checksum verified there) and make it the cache."""
-    from torchvision.datasets import CIFAR10  # type: ignore[import-untyped]
+    from torchvision.datasets import CIFAR10
 
     home.joinpath("data").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home / "data", prefix="download-") as folder:

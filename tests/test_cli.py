@@ -1,0 +1,233 @@
+"""The command line end to end on a small report: train, skip, track, report, move, refuse."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from repro import run as runner
+from repro.cli import main
+from repro.execute import local
+
+ROOT = Path(__file__).parents[1]
+SMALL = """
+schema: 1
+id: tiny
+title: A small report
+summary: Made for tests.
+source: {authors: [A. Tester], year: 2020}
+recipe:
+  data: {split: {train: 45000, val: 5000}}
+  augment: [{name: crop, pad: 4}, {name: flip}]
+  model: {name: resnet, stem: 8, widths: [8, 16], blocks: [1, 1]}
+  loss: {name: cross_entropy}
+  optim: {name: adam, lr: 1e-3}
+  schedule: {name: constant}
+  budget: {epochs: 2, batch_size: 128}
+experiments:
+  first: {reading: as_released, tier: headline, title: The first arm}
+  second: {reading: isolated, tier: core, title: The second arm, optim: {lr: 1e-2}}
+claims:
+  - {id: acc, kind: point, experiment: first, value: 50.0, decimals: 1, headline: true, where: Table 1}
+  - {id: params, kind: count, experiment: first, value: 5266, where: Table 2}
+"""
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, home):
+    """A folder with one small report, and a state folder with an empty MLflow store."""
+    torch.set_num_threads(1)
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "tiny.yaml").write_text(SMALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REPRO_HOME", str(home))
+    monkeypatch.delenv("REPRO_EXPERIMENTS", raising=False)
+    return tmp_path
+
+
+def repro(*arguments, code=0):
+    result = CliRunner().invoke(main, list(arguments), catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def tree(folder):
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_train_skip_report_and_both_sources_agree(place, home):
+    out = repro("run", "--all", "--profile", "smoke", "--device", "cpu", "--pages")
+    assert "2 trained" in out
+    assert "None of this counts" in out
+    records = sorted((home / "runs").glob("*/record.json"))
+    assert len(records) == 2
+    before = [path.read_bytes() for path in records]
+    again = repro("run", "--all", "--profile", "smoke", "--device", "cpu")
+    assert "2 skipped" in again
+    assert [path.read_bytes() for path in records] == before
+    pages = tree(home / "reports" / "smoke")
+    assert {"README.md", "tiny/report.md", "tiny/figures/first-curves.svg"} <= set(pages)
+    assert b"smoke" in pages["README.md"].splitlines()[0]
+    repro("report", "--profile", "smoke", "--out", "local")
+    repro("report", "--profile", "smoke", "--out", "served", "--from-mlflow")
+    assert tree(place / "local") == tree(place / "served") == pages
+    repro("report")
+    assert "not run" in (place / "reports" / "README.md").read_text()
+    assert not list((place / "reports").glob("*/evidence/*"))
+
+
+def test_mlflow_holds_what_the_record_says(place, home):
+    import mlflow
+
+    from repro.record import RunRecord
+
+    repro("run", "tiny/first", "--profile", "smoke", "--device", "cpu")
+    client = mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db")
+    experiment = client.get_experiment_by_name("cifar10/tiny/smoke")
+    runs = client.search_runs([experiment.experiment_id])
+    kinds = {run.data.tags["repro.kind"]: run for run in runs}
+    assert set(kinds) == {"experiment", "run"}
+    child, parent = kinds["run"], kinds["experiment"]
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert "published 50.0 %" in child.data.tags["mlflow.note.content"]
+    path = next((home / "runs").glob("*/record.json"))
+    record = RunRecord.from_bytes(path.read_bytes())
+    assert Path(client.download_artifacts(child.info.run_id, "record.json")).read_bytes() == path.read_bytes()
+    for protocol, metrics in record.finals.items():
+        for metric in set(metrics) & {"acc_pct", "loss", "nll", "ece_pct"}:
+            assert child.data.metrics[f"final/{protocol}/{metric}"] == pytest.approx(metrics[metric])
+    for name, curve in record.curves.items():
+        if not name.startswith("step/"):
+            history = client.get_metric_history(child.info.run_id, name)
+            assert [m.step for m in history] == list(range(1, len(curve) + 1))
+            assert [m.value for m in history] == pytest.approx(curve.tolist(), rel=1e-6)
+    assert child.info.status == parent.info.status == "FINISHED"
+
+
+def test_bundle_moves_runs_into_another_store(place, home, tmp_path, mlflow_template, monkeypatch):
+    repro("run", "--all", "--profile", "smoke", "--device", "cpu", "--offline")
+    assert "2 runs" in repro("bundle", "export", "moved")
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(mlflow_template, other / "mlflow.db")
+    monkeypatch.setenv("REPRO_HOME", str(other))
+    assert "2 new, 0 already here" in repro("bundle", "import", "moved")
+    assert "0 new, 2 already here" in repro("bundle", "import", "moved")
+    names = ("record.json", "journal.jsonl", "probabilities.npz")
+    ours, theirs = (
+        {p.parent.name + p.name: p.read_bytes() for n in names for p in h.glob(f"runs/*/{n}")} for h in (home, other)
+    )
+    assert ours == theirs
+    assert len(ours) == 6
+    assert "2 skipped" in repro("run", "--all", "--profile", "smoke", "--device", "cpu")
+
+
+def test_a_failed_run_is_shown_and_the_others_go_on(place, monkeypatch):
+    train = runner.execute
+
+    def fail(run, *rest):
+        if run.experiments == ("first",):
+            raise RuntimeError("the disk fell off")
+        return train(run, *rest)
+
+    monkeypatch.setattr(local.runner, "execute", fail)
+    out = repro("run", "--all", "--profile", "smoke", "--device", "cpu", code=1)
+    assert "failed: RuntimeError: the disk fell off" in out
+    assert "1 trained, 1 failed" in out
+
+
+def test_a_spent_budget_stops_and_the_next_call_goes_on(place):
+    out = repro("run", "--all", "--profile", "smoke", "--device", "cpu", "--offline", "--budget", "0s")
+    assert "2 stopped" in out
+    assert "2 trained" in repro("run", "--all", "--profile", "smoke", "--device", "cpu", "--offline")
+
+
+def test_force_trains_again_and_keeps_the_record(place, home):
+    repro("run", "tiny/first", "--profile", "smoke", "--device", "cpu", "--offline")
+    repro("run", "tiny/first", "--profile", "smoke", "--device", "cpu", "--offline", "--force")
+    assert sorted(p.name for p in home.glob("runs/*/record*.json")) == ["record-1.json", "record.json"]
+
+
+def test_interrupt_exits_with_130(place, monkeypatch):
+    def interrupt(*_rest):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(local.runner, "execute", interrupt)
+    assert "goes on" in repro("run", "--all", "--profile", "smoke", "--device", "cpu", "--offline", code=130)
+
+
+def test_offline_needs_no_mlflow(place, home):
+    code = (
+        "import sys; sys.modules['mlflow'] = None; import torch; torch.set_num_threads(1); from repro.cli import main; "
+        "main(['run', 'tiny/first', '--profile', 'smoke', '--device', 'cpu', '--offline'])"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "1 trained" in done.stdout
+
+
+def test_list_status_and_dry_run(place):
+    rows = json.loads(repro("list", "--json"))
+    assert [(r["experiment"], r["tier"]) for r in rows] == [("first", "headline"), ("second", "core")]
+    assert "tiny/second" in repro("list")
+    status = json.loads(repro("status", "--json"))
+    assert [row["missing"] for row in status] == [[0, 1, 2], [0]]
+    out = repro("run", "--all", "--seeds", "0-2", "--profile", "smoke", "--device", "cpu", "--dry-run")
+    assert len([line for line in out.splitlines() if "smoke" in line]) == 6
+    assert "networks" not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run"], "nothing to run: name a REPORT"),
+        (["run", "tinny"], "no report 'tinny'; did you mean 'tiny'?"),
+        (["run", "tiny/frist"], "no experiment 'frist' in tiny; did you mean 'first'?"),
+        (["run", "--all", "--tier", "long"], "no experiment is of tier long"),
+        (["run", "--all", "--seeds", "x"], "expected seeds such as 0, 0-2 or 0,3,5"),
+        (["run", "--all", "--budget", "soon"], "expected a time such as 90s, 9m or 1.5h"),
+        (["run", "--all", "--device", "tpu9"], "--device tpu9"),
+        (["run", "--all", "--device", "cpu"], "`repro data fetch` downloads it"),
+        (["data", "verify"], "CIFAR-10 is not here"),
+        (["bundle", "import", "experiments"], "experiments"),
+        (["bundle", "export", "nowhere"], "no finished run to export"),
+    ],
+)
+def test_refusals_say_what_and_how_and_write_nothing(place, home, arguments, message):
+    before = tree(place) | tree(home)
+    assert message in repro(*arguments, code=2)
+    assert tree(place) | tree(home) == before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_no_cuda_is_said(place):
+    assert "sees no CUDA device" in repro("run", "--all", "--device", "cuda", code=2)
+
+
+def test_auto_without_cuda_is_smoke_and_the_first_line_says_so(place, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    out = repro("run", "tiny/second", "--profile", "auto", "--offline")
+    assert out.startswith("No CUDA device: a smoke run")
+
+
+def test_a_broken_yaml_names_file_line_and_key(place):
+    path = place / "experiments" / "tiny.yaml"
+    path.write_text(SMALL.replace("batch_size: 128", "batchsize: 128"))
+    out = repro("list", code=2)
+    assert "tiny.yaml:" in out
+    assert "budget.batchsize" in out
+    assert "batch_size" in out
+
+
+def test_validate_agrees_on_every_network(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    out = repro("validate")
+    for number in ("1,050,202", "4,999,718", "4,815,940", "4,977,226", "4,903,242", "11,173,962"):
+        assert f"{number} parameters, closed form and network agree" in out
