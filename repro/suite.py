@@ -88,6 +88,12 @@ def notes_of(report: Report, experiment: str) -> dict[str, Any]:
     return notes
 
 
+def notes_for(reports: dict[str, Report], record: RunRecord) -> dict[str, Any]:
+    """Return the words for a record's experiment, or none where the specs do not know it."""
+    report, experiment = reports.get(record.report), record.experiments[0]
+    return notes_of(report, experiment) if report and experiment in report.experiments else {}
+
+
 def open_tracker(home: Path, offline: bool) -> "Tracker | None":
     """Return the tracker, its store made safe to use, or None offline."""
     if offline:
@@ -125,14 +131,13 @@ def summarise(
     """Refresh the MLflow parents (mean curves, summary) of the experiments just touched, over all their runs here."""
     records = [t.record if isinstance(t, Outcome) else t for t in touched]
     groups = {(r.report, r.experiments[0], r.profile) for r in records if r is not None}
-    found = [
-        RunRecord.from_bytes(path.read_bytes(), str(path)) for path in sorted((home / "runs").glob("*/record.json"))
-    ]
+    found = [record for _, record in read_records(home / "runs", "*/record.json")]
     try:
         for report, experiment, profile in sorted(groups):
             own = [r for r in found if (r.report, r.experiments[0], r.profile) == (report, experiment, profile)]
-            known = report in reports and experiment in reports[report].experiments
-            tracker.summarise(report, experiment, profile, own, notes_of(reports[report], experiment) if known else {})
+            if not own:  # imported beside a run that is being trained here
+                continue
+            tracker.summarise(report, experiment, profile, own, notes_for(reports, own[0]))
     except UserError as error:
         say(f"MLflow's summaries are not up to date: {error}")
         return False
@@ -210,8 +215,8 @@ def import_bundle(home: Path, folder: Path, offline: bool) -> tuple[int, int]:
     from repro.spec.loading import load_all
 
     records = [record for record, _ in bundle.load(folder)]  # refused here before anything is touched
-    tracker = open_tracker(home, offline)
-    counts = bundle.import_into(folder, home, tracker)
+    tracker, reports = open_tracker(home, offline), load_all()
+    counts = bundle.import_into(folder, home, tracker, notes=lambda record: notes_for(reports, record))
     if tracker is not None:
-        summarise(load_all(), home, records, tracker, print)
+        summarise(reports, home, records, tracker, print)
     return counts

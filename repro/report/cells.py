@@ -169,11 +169,12 @@ def _order_sentence(row: Row, run: Any) -> Md:
         return join([start, f"over random orders {mean} on average, standard deviation {sd} points; {official}."], "")
     counts = ", ".join(str(k) for k in spread.counts)
     hits = f"{counts} of {spread.n}" if counts else f"no whole number of {spread.n}"
+    chance = f", and {hits} has probability {spread.chance:.3f}" if counts else ""
     text = (
         f"the published {published(row)} is {hits} images. Over all orders of the {spread.total:,} test images, of "
         f"which this run has {spread.correct:,} right, a batch of {spread.n} scores {percent(spread.mean_pct)} on "
         f"average, standard deviation {spread.sd_pct:.2f} points: 95 % of the orders give {spread.low} to "
-        f"{spread.high} of {spread.n}, and {hits} has probability {spread.chance:.3f}; {official}."
+        f"{spread.high} of {spread.n}{chance}; {official}."
     )
     return join([start, text], "")
 
