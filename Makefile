@@ -5,7 +5,8 @@ VENV    ?= .venv
 PROFILE ?= auto
 SEEDS   ?= 0
 DEVICE  ?= auto
-TARGET   = $(if $(REPORT),$(REPORT)$(if $(EXPERIMENT),/$(EXPERIMENT)),--all --tier headline --tier core)
+TIERS    = --tier headline --tier core
+TARGET   = $(if $(EXPERIMENT),$(or $(REPORT),$(error EXPERIMENT needs REPORT))/$(EXPERIMENT),$(or $(REPORT),--all) $(TIERS))
 BIN      = $(VENV)/bin
 
 .PHONY: reproduce-all reports mlflow-ui test lint install
@@ -27,12 +28,15 @@ lint: $(VENV)/.installed-lint
 
 install: $(VENV)/.installed
 
-# An environment that is there already (VENV=PATH) is used as it is; what it lacks is added.
+# An environment made here gets the tested versions. One that was there already (VENV=PATH) keeps what it holds, and
+# only what it lacks is added.
+PIP      = $(BIN)/python -m pip install --quiet --disable-pip-version-check $$(test -f $(VENV)/.made && echo -c constraints.txt)
+
 $(VENV)/.installed: setup.cfg constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	test -x $(BIN)/python || { $(PYTHON) -m venv $(VENV) && touch $(VENV)/.made; }
+	$(PIP) -e .
 	touch $@
 
 $(VENV)/.installed-%: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	$(PIP) -e '.[$*]'
 	touch $@

@@ -30,12 +30,21 @@ class Group(click.Group):
             click.echo(f"repro: {error}", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
-            click.echo("repro: interrupted; the same command goes on at the last finished epoch", err=True)
+            click.echo(
+                "repro: interrupted; the same command, without --force, goes on at the last finished epoch", err=True
+            )
             ctx.exit(130)
         except BrokenPipeError:
             # The reader (head, less) has closed the pipe: nothing left to say.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(0)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            click.echo(
+                f"repro: {error.filename}: {error.strerror}; choose a place that can be read and written", err=True
+            )
+            ctx.exit(2)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -179,7 +188,9 @@ def _budget(_ctx: click.Context, _param: click.Parameter, text: str | None) -> f
     "--budget", callback=_budget, metavar="TIME", help="Stop at an epoch before TIME (90s, 9m, 1.5h) is over."
 )
 @click.option("--missing", is_flag=True, help="Also skip runs that the committed evidence holds.")
-@click.option("--force", is_flag=True, help="Begin anew; a finished record is kept beside the new one.")
+@click.option(
+    "--force", is_flag=True, help="Begin anew, every time it is said; a finished record is kept beside the new one."
+)
 @click.option("--pages", is_flag=True, help="Write the pages afterwards, as `repro report` does.")
 @click.option("--dry-run", is_flag=True, help="Print what would be run.")
 @offline_option
@@ -199,7 +210,7 @@ def run(
     where = environment.pick_device(device)
     plan = suite.plan(
         reports, chosen, profile=profile, seeds=seeds, device=where, precision=precision, deterministic=deterministic,
-        home=home(), command="repro " + shlex.join(sys.argv[1:]), reports_dir=reports_dir, missing=missing,
+        home=home(), command="repro " + shlex.join(sys.argv[1:]), reports_dir=reports_dir, missing=missing, dry=dry_run,
         say=click.echo,
     )  # fmt: skip
     if dry_run:

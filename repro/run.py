@@ -24,7 +24,7 @@ from repro.models.init import initialise
 from repro.record import Entry, RunRecord, write_atomically
 from repro.spec import counting, schema
 from repro.spec.identity import Run, recipe_hash, resolved
-from repro.train import schedule
+from repro.train import checkpoint, schedule
 from repro.train.engine import Fitted, Held, fit, held_out_draws
 from repro.train.optim import maker
 from repro.train.step import NUMERICS, Stepper
@@ -295,8 +295,7 @@ def _attempts(folder: Path, run: Run, options: Options) -> list[dict[str, Any]]:
             f"{run.name}: was begun as {found[0]['env_class']} and cannot go on as {options.env_class}; "
             "use the same --device and --precision, or --force to begin anew"
         )
-    journal = folder / "journal.jsonl"
-    epoch = journal.read_bytes().count(b"\n") if journal.exists() else 0
+    epoch = checkpoint.newest(folder)
     found.append({
         "epoch": epoch, "started": datetime.now(UTC).isoformat(timespec="seconds"), "env": env,
         "env_class": options.env_class, "commit": env["commit"], "dirty": env["dirty"],

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from repro import environment
-from repro.data import cifar10
+from repro.data import cifar10, sample
 from repro.data.cifar10 import Dataset
 from repro.errors import UserError
 from repro.execute import local
 from repro.execute.local import Outcome
-from repro.record import RunRecord, read_records
+from repro.record import FULL_TEST, FULL_TRAIN, RunRecord, read_records
 from repro.run import Options, dataset_of
 from repro.spec import ledger
 from repro.spec.identity import Run, runs_of
@@ -31,7 +31,7 @@ class Plan:
 
     reports: dict[str, Report]
     runs: list[Run]
-    dataset: Dataset
+    dataset: Dataset | None  # None in a dry plan
     options: Options
     profile: str
     reports_dir: Path
@@ -51,27 +51,32 @@ def plan(
     command: str,
     reports_dir: Path,
     missing: bool = False,
+    dry: bool = False,
     say: Say = print,
 ) -> Plan:
-    """Turn experiments and seeds into runs on verified data. `auto` is full on CUDA, smoke elsewhere."""
+    """Turn experiments and seeds into runs on verified data. `auto` is full on CUDA, smoke elsewhere.
+
+    A CUDA machine without the data downloads it; elsewhere its absence is refused. A `dry` plan touches no data.
+    """
     if profile == "auto":
         profile = "full" if device.type == "cuda" else "smoke"
         if profile == "smoke":
             say("No CUDA device: a smoke run of a few steps on an embedded sample. It shows that everything works;")
             say("nothing in it counts. The committed evidence is what the reports rest on.")
-        elif not cifar10.cache_path(home).exists():
-            say("CIFAR-10 is not here yet: downloading it (170 MB)")
-            cifar10.fetch(home)
-    dataset = dataset_of(profile, home)
+    if not dry and profile != "smoke" and device.type == "cuda" and not cifar10.cache_path(home).exists():
+        say("CIFAR-10 is not here yet: downloading it (170 MB)")
+        cifar10.fetch(home)
+    dataset = None if dry else dataset_of(profile, home)
+    key = sample.load().key if profile == "smoke" else f"{FULL_TRAIN}:{FULL_TEST}"
     options = Options(
         home, device, environment.pick_precision(precision, device), deterministic, command,
         ledger.ledger_id(ledger.claims(reports.values())),
     )  # fmt: skip
-    runs = [run for report, arms in chosen for run in runs_of(report, arms, seeds, dataset.key, profile)]
+    runs = [run for report, arms in chosen for run in runs_of(report, arms, seeds, key, profile)]
     if missing:
         from repro.report import evidence
 
-        held = {record.run_key for record in evidence.read(home, reports_dir) if record.counts or profile != "full"}
+        held = {record.run_key for record in evidence.committed(reports_dir)}
         runs = [run for run in runs if run.key not in held]
     notes = {run.key: notes_of(reports[run.report], run.experiments[0]) for run in runs}
     return Plan(reports, runs, dataset, options, profile, reports_dir, notes)
@@ -105,6 +110,7 @@ def open_tracker(home: Path, offline: bool) -> "Tracker | None":
 
 def carry_out(plan: Plan, *, offline: bool, force: bool, budget_s: float | None, say: Say) -> list[Outcome]:
     """Train what is to be trained, then bring the experiments' summaries in MLflow up to date."""
+    assert plan.dataset is not None, "a dry plan cannot be carried out"
     if plan.profile == "full":
         # What was claimed is written down before the first run that is judged against it.
         ledger.write(plan.reports.values(), plan.reports_dir / "ledger")
@@ -131,8 +137,8 @@ def summarise(
     """Refresh the MLflow parents (mean curves, summary) of the experiments just touched, over all their runs here."""
     records = [t.record if isinstance(t, Outcome) else t for t in touched]
     groups = {(r.report, r.experiments[0], r.profile) for r in records if r is not None}
-    found = [record for _, record in read_records(home / "runs", "*/record.json")]
     try:
+        found = [record for _, record in read_records(home / "runs", "*/record.json")]
         for report, experiment, profile in sorted(groups):
             own = [r for r in found if (r.report, r.experiments[0], r.profile) == (report, experiment, profile)]
             if not own:  # imported beside a run that is being trained here
@@ -190,7 +196,7 @@ def show_pages(plan: Plan, say: Say) -> None:
             say(f"Pages: {path}")
     say("MLflow: `repro ui` (or `make mlflow-ui`)")
     if plan.profile != "full":
-        held = [record for record in evidence.read(home, plan.reports_dir) if record.counts]
+        held = [record for record in evidence.committed(plan.reports_dir) if record.counts]
         overview = plan.reports_dir / "README.md"
         say(f"None of this counts. Full-protocol runs in the evidence: {len(held)}, beside the claims in {overview}.")
         for line in terminal.headline_lines(plan.reports, held, ledger.read(plan.reports_dir / "ledger")):

@@ -148,6 +148,42 @@ def test_a_spent_budget_stops_and_the_next_call_goes_on(place):
     assert "2 trained" in repro("run", "--all", "--profile", "smoke", "--device", "cpu", "--offline")
 
 
+def test_training_outlives_a_tracking_store_that_fails(place, home, monkeypatch):
+    from repro.track import Tracker, TrackingError
+
+    def down(*_rest, **_kwargs):
+        raise TrackingError("MLflow is down")
+
+    with monkeypatch.context() as broken:
+        for name in ("start", "project", "summarise"):
+            broken.setattr(Tracker, name, down)
+        out = repro("run", "--all", "--profile", "smoke", "--device", "cpu", code=1)
+    assert "2 trained" in out
+    assert "2 not in MLflow yet" in out
+    assert "2 skipped" in repro("run", "--all", "--profile", "smoke", "--device", "cpu", "--missing")
+    from repro.track import Tracker as Whole
+
+    assert len(list(Whole(home).records())) == 2
+
+
+def test_missing_skips_what_the_evidence_holds(place, home):
+    from repro.record import RunRecord
+
+    repro("run", "tiny/first", "--profile", "smoke", "--device", "cpu", "--offline")
+    path = next((home / "runs").glob("*/record.json"))
+    record = RunRecord.from_bytes(path.read_bytes())
+    evidence = place / "reports" / "tiny" / "evidence"
+    evidence.mkdir(parents=True)
+    (evidence / record.file_name).write_bytes(record.to_bytes())
+    out = repro("run", "--all", "--profile", "smoke", "--device", "cpu", "--missing", "--dry-run")
+    assert "tiny/second" in out
+    assert "tiny/first" not in out
+
+
+def test_a_place_that_cannot_be_written_is_said(place):
+    assert "/proc/nowhere" in repro("report", "--profile", "smoke", "--out", "/proc/nowhere", code=2)
+
+
 def test_force_trains_again_and_keeps_the_record(place, home):
     repro("run", "tiny/first", "--profile", "smoke", "--device", "cpu", "--offline")
     repro("run", "tiny/first", "--profile", "smoke", "--device", "cpu", "--offline", "--force")
@@ -181,7 +217,8 @@ def test_list_status_and_dry_run(place):
     assert [row["missing"] for row in status] == [[0, 1, 2], [0]]
     out = repro("run", "--all", "--seeds", "0-2", "--profile", "smoke", "--device", "cpu", "--dry-run")
     assert len([line for line in out.splitlines() if "smoke" in line]) == 6
-    assert "networks" not in out
+    full = repro("run", "--all", "--device", "cpu", "--dry-run")  # the data is not here, and need not be
+    assert len([line for line in full.splitlines() if "full" in line]) == 2
 
 
 @pytest.mark.parametrize(

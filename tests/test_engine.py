@@ -113,6 +113,32 @@ def test_killed_between_journal_and_checkpoint_resumes_bit_for_bit(tmp_path, mon
     assert comparable(train(run, tmp_path / "b")) == comparable(whole)
 
 
+def test_killed_after_the_last_checkpoint_measures_and_saves_the_same(tmp_path, monkeypatch):
+    run = a_run(AUGMENTED)
+    whole = train(run, tmp_path / "a")
+    gather = runner.to_record
+
+    def die(*_rest):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "to_record", die)
+    with pytest.raises(KeyboardInterrupt):
+        train(run, tmp_path / "b")
+    monkeypatch.setattr(runner, "to_record", gather)
+    assert comparable(train(run, tmp_path / "b")) == comparable(whole)
+    assert weights(run, tmp_path / "a") == weights(run, tmp_path / "b")
+
+
+def test_a_journal_that_lost_epochs_is_refused(tmp_path):
+    from repro.errors import UserError
+
+    run = a_run(PLAIN)
+    train(run, tmp_path, on_epoch=lambda e: e.epoch < 3)
+    Journal(folder_of(run, tmp_path) / "journal.jsonl").truncate(1)
+    with pytest.raises(UserError, match="holds 1 epochs but the checkpoint 3; --force begins anew"):
+        train(run, tmp_path)
+
+
 def test_the_resume_test_can_fail(tmp_path, monkeypatch):
     """Negative control: without the optimizer's state the bits differ."""
     run = a_run(AUGMENTED)

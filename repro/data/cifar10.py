@@ -9,6 +9,7 @@ import hashlib
 import os
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -160,7 +161,7 @@ def _read_npz(path: Path, names: set[str], optional: set[str] = frozenset()) -> 
             arrays = {name: archive[name] for name in names if name in archive.files}
     except UserError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, MemoryError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError) as error:
         raise UserError(f"{path}: not a readable .npz archive ({error})") from None
     except TypeError:
         raise UserError(f"{path}: not an .npz archive; expected x_train, y_train, x_test, y_test in one") from None

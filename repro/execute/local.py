@@ -18,7 +18,7 @@ from repro.errors import UserError
 from repro.record import Entry, Journal, RunRecord
 from repro.run import Options, folder_of
 from repro.spec.identity import Run, recipe_hash, resolved
-from repro.track import RunInfo, Tracker
+from repro.track import Live, RunInfo, Tracker
 
 Say = Callable[[str], None]
 
@@ -50,11 +50,9 @@ def run_all(
     outcomes: list[Outcome] = []
     for number, run in enumerate(runs, 1):
         say(f"[{number}/{len(runs)}] {run.name} ({run.profile}, {run.key})")
-        if deadline is not None and time.monotonic() >= deadline:
-            outcomes.append(Outcome(run, "stopped", reason="budget spent before it began"))
-            continue
+        shown = _Shown(tracker, notes.get(run.key, {}), say)
         try:
-            outcomes.append(_one(run, dataset, options, tracker, notes.get(run.key, {}), force, deadline, say))
+            outcomes.append(_one(run, dataset, options, shown, force, deadline, say))
         except UserError as error:
             outcomes.append(Outcome(run, "failed", reason=str(error)))
             say(f"    failed: {error}")
@@ -65,15 +63,53 @@ def run_all(
     return outcomes
 
 
+@dataclass
+class _Shown:
+    """One run's view in MLflow, kept up as far as MLflow lets: training outlives a tracking server."""
+
+    tracker: Tracker | None
+    notes: dict[str, Any]
+    say: Say
+    synced: bool = True
+    live: Live | None = None
+
+    def start(self, info: RunInfo, journal: Sequence[Entry]) -> None:
+        """Open the run as RUNNING with the epochs it has."""
+
+        def opened() -> None:
+            if self.tracker is not None:
+                self.live = self.tracker.start(info)
+                self.live.log(journal)
+
+        self._try(opened)
+
+    def epoch(self, entry: Entry) -> None:
+        """Add an epoch; after a failure the rest waits for `finish`, so that no epoch waits for a dead server."""
+        if self.live is not None and self.synced:
+            self._try(lambda: self.live.log([entry]))  # type: ignore[union-attr]
+
+    def end(self, status: str) -> None:
+        """Close a run that was cut short."""
+        if self.live is not None:
+            self._try(lambda: self.live.end(status))  # type: ignore[union-attr]
+
+    def finish(self, record: RunRecord, folder: Path) -> None:
+        """Show the whole record, with whatever did not get through before."""
+        self.synced = True
+        if self.tracker is not None:
+            tracker = self.tracker
+            self._try(lambda: tracker.project(record, extras=extras(folder), notes=self.notes))
+
+    def _try(self, action: Callable[[], Any]) -> None:
+        try:
+            action()
+        except UserError as error:
+            self.synced = False
+            self.say(f"    not in MLflow yet: {error}")
+
+
 def _one(
-    run: Run,
-    dataset: Dataset,
-    options: Options,
-    tracker: Tracker | None,
-    notes: dict[str, Any],
-    force: bool,
-    deadline: float | None,
-    say: Say,
+    run: Run, dataset: Dataset, options: Options, shown: _Shown, force: bool, deadline: float | None, say: Say
 ) -> Outcome:
     folder = folder_of(run, options.home)
     folder.mkdir(parents=True, exist_ok=True)
@@ -88,82 +124,54 @@ def _one(
             runner.begin_anew(run, options.home)
         if finished := finished_record(folder):
             say(f"    done before: {_last(finished)}")
-            synced = tracker is None or _track(
-                lambda: tracker.project(finished, extras=extras(folder), notes=notes), say
-            )
-            return Outcome(run, "skipped", finished, synced=synced)
-        return _train(run, dataset, options, tracker, notes, deadline, say)
+            shown.finish(finished, folder)
+            return Outcome(run, "skipped", finished, synced=shown.synced)
+        return _train(run, dataset, options, shown, deadline, say)
     finally:
         lock.release()
 
 
-def _train(
-    run: Run,
-    dataset: Dataset,
-    options: Options,
-    tracker: Tracker | None,
-    notes: dict[str, Any],
-    deadline: float | None,
-    say: Say,
-) -> Outcome:
-    folder, live, synced = folder_of(run, options.home), None, True
+def _train(run: Run, dataset: Dataset, options: Options, shown: _Shown, deadline: float | None, say: Say) -> Outcome:
+    folder = folder_of(run, options.home)
     epochs = runner.adapt(run.recipe, run.profile, len(dataset.x_train)).budget.epochs
-    if tracker is not None:
-        live = tracker.start(_info(run, dataset, options, notes))
-        live.log(Journal(folder / "journal.jsonl").read())
+    journal = Journal(folder / "journal.jsonl").read()
+    # An epoch that would not fit is not begun: what is done is checkpointed.
+    expected = journal[-1].metrics["time/epoch_s"] if journal else 0.0
+    if deadline is not None and time.monotonic() + expected >= deadline:
+        return Outcome(run, "stopped", reason="no time left for an epoch of it")
+    shown.start(_info(run, dataset, options, shown.notes), journal)
+    last = time.monotonic()
 
     def on_epoch(entry: Entry) -> bool:
-        nonlocal synced
+        nonlocal last
         m = entry.metrics
         say(
             f"    epoch {entry.epoch}/{epochs}  train {m['train/acc_pct']:.2f} %  test {m['test/acc_pct']:.2f} %"
             f"  loss {m['train/loss']:.4f}  {m['time/epoch_s']:.1f} s"
         )
-        if live is not None and synced:
-            synced = _track(lambda: live.log([entry]), say)
-        # An epoch that would not fit is not begun: what is done is checkpointed.
-        return deadline is None or time.monotonic() + m["time/epoch_s"] < deadline
+        shown.epoch(entry)
+        now = time.monotonic()
+        took, last = now - last, now  # with checkpoint and MLflow
+        return deadline is None or now + took < deadline
 
     try:
         record = runner.execute(run, dataset, options, on_epoch)
     except BaseException as error:
-        if live is not None:
-            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-            _track(lambda: live.end(status), say)
+        shown.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     if record is None:
-        if live is not None:
-            _track(lambda: live.end("KILLED"), say)
+        shown.end("KILLED")
         say("    stopped: the budget is spent; the next `repro run` goes on from here")
-        return Outcome(run, "stopped", reason="budget spent; resumable", synced=synced)
-    if tracker is not None and live is not None:
-        # Entries that did not get through are sent again with the rest: logging twice changes nothing.
-        journal = Journal(folder / "journal.jsonl").read()
-        sent, done = live, record
-
-        def send() -> None:
-            sent.log(journal)
-            sent.finish(done, extras(folder))
-
-        synced = _track(send, say)
+        return Outcome(run, "stopped", reason="budget spent; resumable", synced=shown.synced)
+    shown.finish(record, folder)
     say(f"    {record.state}: {_last(record)}, {record.seconds:.0f} s, {record.images_per_s:.0f} images/s")
-    return Outcome(run, "trained", record, synced=synced)
+    return Outcome(run, "trained", record, synced=shown.synced)
 
 
 def finished_record(folder: Path) -> RunRecord | None:
     """Return the record of a run this machine has finished, or None."""
     path = folder / "record.json"
     return RunRecord.from_bytes(path.read_bytes(), str(path)) if path.exists() else None
-
-
-def _track(action: Callable[[], Any], say: Say) -> bool:
-    """Do something with MLflow; training outlives a tracking server, so a failure is said, not raised."""
-    try:
-        action()
-    except UserError as error:
-        say(f"    not in MLflow yet: {error}")
-        return False
-    return True
 
 
 def extras(folder: Path) -> dict[str, Path]:

@@ -23,6 +23,11 @@ def read(home: Path, reports_dir: Path) -> list[RunRecord]:
     return [record for _, record in _read(_local(home) + _committed(reports_dir))]
 
 
+def committed(reports_dir: Path) -> list[RunRecord]:
+    """Return the records of `<reports_dir>/*/evidence/*.json`."""
+    return [record for _, record in _read(_committed(reports_dir))]
+
+
 def collect(home: Path, reports_dir: Path) -> list[Path]:
     """Copy this machine's records that count into `<reports_dir>/<report>/evidence/`; return the new files.
 

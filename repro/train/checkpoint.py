@@ -24,6 +24,11 @@ def save(folder: Path, epoch: int, state: dict[str, Any]) -> Path:
     return path
 
 
+def newest(folder: Path) -> int:
+    """Return the epoch of the newest checkpoint, 0 without one."""
+    return max((int(path.stem.split("-")[1]) for path in folder.glob("checkpoint-*.pt")), default=0)
+
+
 def load(folder: Path) -> tuple[int, dict[str, Any]] | None:
     """Return (epoch, state) of the newest checkpoint whose bytes are intact, or None.
 

@@ -14,6 +14,7 @@ import torch
 
 from repro.data.batches import Resident
 from repro.draws import generator
+from repro.errors import UserError
 from repro.evaluate import score
 from repro.record import Entry, Journal
 from repro.train import checkpoint
@@ -36,11 +37,10 @@ class Held:
 
 @dataclass
 class Fitted:
-    """What fit() leaves: the journal's entries, test logits by selection (`last`, `best_val_loss`), resumptions."""
+    """What fit() leaves: the journal's entries, and test logits by selection (`last`, `best_val_loss`)."""
 
     entries: list[Entry]
     logits: dict[str, torch.Tensor]
-    resumed_at: int
 
 
 def fit(
@@ -70,6 +70,8 @@ def fit(
         logits = {name: value.to(stepper.device) for name, value in state["logits"].items()}
     journal.truncate(done)
     entries = journal.read()
+    if len(entries) != done:
+        raise UserError(f"{journal.path}: holds {len(entries)} epochs but the checkpoint {done}; --force begins anew")
     for epoch in range(done + 1, epochs + 1):
         began = perf_counter()
         if recreate_each_epoch and epoch > 1:
@@ -92,7 +94,8 @@ def fit(
         entries.append(entry)
         if not on_epoch(entry):
             break
-    return Fitted(entries, logits, done)
+    model.eval()  # also where nothing was left to train
+    return Fitted(entries, logits)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
