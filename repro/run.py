@@ -22,8 +22,10 @@ from repro.errors import UserError
 from repro.models import MODELS
 from repro.models.init import initialise
 from repro.record import Entry, RunRecord, write_atomically
-from repro.spec import counting, schema
+from repro.spec import counting
 from repro.spec.identity import Run, recipe_hash, resolved
+from repro.spec.recipe import Cosine, Plateau, Recipe, ResNet
+from repro.spec.schema import Report
 from repro.train import checkpoint, schedule
 from repro.train.engine import Fitted, Held, fit, held_out_draws
 from repro.train.optim import maker
@@ -62,15 +64,15 @@ def folder_of(run: Run, home: Path) -> Path:
     return home / "runs" / run.key
 
 
-def adapt(recipe: schema.Recipe, profile: str, images: int) -> schema.Recipe:
+def adapt(recipe: Recipe, profile: str, images: int) -> Recipe:
     """Shrink a recipe to a profile: `quick` a tenth of the epochs with the schedule rescaled, `smoke` one epoch."""
     if profile == "full":
         return recipe
     epochs = 1 if profile == "smoke" else max(1, recipe.budget.epochs // 10)
     plan = recipe.schedule
-    if profile == "quick" and isinstance(plan, schema.Cosine):
+    if profile == "quick" and isinstance(plan, Cosine):
         plan = plan.model_copy(update={"t_max": max(1, plan.t_max // 10)})
-    if profile == "quick" and isinstance(plan, schema.Plateau):
+    if profile == "quick" and isinstance(plan, Plateau):
         plan = plan.model_copy(update={"patience": max(1, plan.patience // 10)})
     split = recipe.data.split
     scaled = {key: value * images // FULL_TRAIN_IMAGES for key, value in (("train", split.train), ("val", split.val))}
@@ -79,18 +81,18 @@ def adapt(recipe: schema.Recipe, profile: str, images: int) -> schema.Recipe:
     return recipe.model_copy(update={"data": data, "budget": budget, "schedule": plan})
 
 
-def build_model(model: schema.ResNet) -> torch.nn.Module:
+def build_model(model: ResNet) -> torch.nn.Module:
     """Construct a network from its spec, with PyTorch's own initial weights (see `initialise`)."""
     return MODELS[model.name](**model.model_dump(exclude={"name", "init", "logits_dropout"}))
 
 
-def check_models(reports: Mapping[str, schema.Report]) -> Iterator[str]:
+def check_models(reports: Mapping[str, Report]) -> Iterator[str]:
     """Compare each network's closed-form parameter count with the network itself; yield a line a recipe.
 
     Raises UserError where they differ. Networks are built on the meta device: shapes without memory.
     """
     for report in reports.values():
-        seen: dict[schema.ResNet, str] = {}
+        seen: dict[ResNet, str] = {}
         for experiment in report.experiments.values():
             spec = experiment.recipe.model
             if spec in seen:
@@ -142,7 +144,7 @@ def execute(
     return record
 
 
-def assemble(recipe: schema.Recipe, run: Run, dataset: Dataset, options: Options) -> tuple[Stepper, Held]:
+def assemble(recipe: Recipe, run: Run, dataset: Dataset, options: Options) -> tuple[Stepper, Held]:
     """Build the network, put the images on the device, and bind everything a step needs."""
     device, smoke = options.device, run.profile == "smoke"
     short = smoke and run.tier != "headline"
@@ -174,7 +176,7 @@ def assemble(recipe: schema.Recipe, run: Run, dataset: Dataset, options: Options
 
 def to_record(
     run: Run,
-    recipe: schema.Recipe,
+    recipe: Recipe,
     dataset: Dataset,
     options: Options,
     attempts: Sequence[dict[str, Any]],
@@ -235,7 +237,7 @@ def step_curves(entries: Sequence[Entry]) -> dict[str, list[float]]:
 
 
 def finals(
-    recipe: schema.Recipe,
+    recipe: Recipe,
     run: Run,
     dataset: Dataset,
     fitted: Fitted,

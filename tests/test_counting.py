@@ -3,7 +3,7 @@
 import pytest
 
 from repro.spec.counting import layers, macs, parameters, sizes_mb, training_flop
-from repro.spec.schema import ResNet
+from repro.spec.recipe import ResNet
 
 TWO = (2, 2, 2, 2)
 

@@ -16,7 +16,7 @@ from repro.record import Journal
 from repro.run import Options, assemble, execute, folder_of
 from repro.spec.identity import Run, recipe_hash
 from repro.spec.loading import load_all
-from repro.spec.schema import Recipe
+from repro.spec.recipe import Recipe
 from repro.train import checkpoint
 from repro.train.optim import maker
 from repro.train.schedule import build

@@ -4,7 +4,7 @@ import pytest
 
 from repro.spec.identity import canonical, recipe_hash, resolved, run_key, runs_of
 from repro.spec.loading import parse
-from repro.spec.schema import Recipe
+from repro.spec.recipe import Recipe
 
 SMALL = {
     "data": {"split": {"train": 50_000}},

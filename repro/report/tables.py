@@ -7,7 +7,8 @@ from repro.judge.claims import Ledgers, Row, enters, judge, records_of
 from repro.record import RunRecord
 from repro.spec import counting
 from repro.spec.identity import PROFILES, recipe_hash
-from repro.spec.schema import Experiment, Recipe, Report
+from repro.spec.recipe import Recipe
+from repro.spec.schema import Experiment, Report
 
 if TYPE_CHECKING:
     import pandas

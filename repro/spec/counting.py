@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
-from repro.spec.schema import ResNet
+from repro.spec.recipe import ResNet
 
 IMAGE = (3, 32, 32)
 CLASSES = 10

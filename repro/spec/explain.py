@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
-from repro.spec.schema import PROTOCOLS, Experiment, Model, Recipe, Report
+from repro.spec.recipe import Model, Recipe
+from repro.spec.schema import PROTOCOLS, Experiment, Report
 
 KeyPath = tuple[str | int, ...]
 _RECIPE_KEYS = frozenset(Recipe.model_fields)

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from repro.spec.schema import Experiment, Recipe, Report
+from repro.spec.recipe import Recipe
+from repro.spec.schema import Experiment, Report
 
 KEY_VERSION = 1
 PROFILES = ("full", "quick", "smoke")

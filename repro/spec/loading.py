@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from repro.errors import UserError
 from repro.spec.explain import KeyPath, dotted, explain, line_of, nearest
-from repro.spec.schema import VAL_PROTOCOLS, CountClaim, MeasuredClaim, Recipe, Report
+from repro.spec.recipe import Recipe
+from repro.spec.schema import VAL_PROTOCOLS, CountClaim, MeasuredClaim, Report
 
 MAX_BYTES = 1 << 20
 _RECIPE_KEYS = frozenset(Recipe.model_fields)
