@@ -6,15 +6,12 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from repro import __version__
 from repro.errors import UserError
-
-if TYPE_CHECKING:
-    from repro.spec.schema import Experiment, Report
 
 TIERS = ("headline", "core", "extended", "long")
 
@@ -202,6 +199,7 @@ def run(
 ) -> None:  # fmt: skip
     """Train experiments: REPORT, REPORT/EXPERIMENT, or --all. Interrupted runs go on where they were."""
     from repro.spec.loading import load_all
+    from repro.spec.selection import select
 
     reports = load_all()
     chosen = select(reports, targets, everything, tiers)
@@ -222,38 +220,6 @@ def run(
     if pages:
         suite.show_pages(plan, say=click.echo)
     sys.exit(code)
-
-
-def select(
-    reports: "dict[str, Report]", targets: tuple[str, ...], everything: bool, tiers: tuple[str, ...]
-) -> "list[tuple[Report, list[Experiment]]]":
-    """Return the experiments that targets and tiers name, report by report; raises UserError for an unknown name."""
-    import difflib
-
-    if not targets and not everything:
-        raise UserError("nothing to run: name a REPORT or REPORT/EXPERIMENT (see `repro list`), or say --all")
-    wanted: dict[str, set[str]] = {}
-    for target in targets:
-        name, _, arm = target.partition("/")
-        if name not in reports:
-            near = difflib.get_close_matches(name, reports, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(reports)}"
-            raise UserError(f"{target}: no report {name!r}; {hint}")
-        arms = reports[name].experiments
-        if arm and arm not in arms:
-            near = difflib.get_close_matches(arm, arms, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(arms)}"
-            raise UserError(f"{target}: no experiment {arm!r} in {name}; {hint}")
-        wanted.setdefault(name, set()).update([arm] if arm else arms)
-    chosen = []
-    for report in reports.values():
-        names = set(report.experiments) if everything else wanted.get(report.id, set())
-        arms_of = [e for e in report.experiments.values() if e.id in names and (not tiers or e.tier in tiers)]
-        if arms_of:
-            chosen.append((report, arms_of))
-    if not chosen:
-        raise UserError(f"no experiment is of tier {' or '.join(tiers)} among those named; see `repro list`")
-    return chosen
 
 
 @main.command()

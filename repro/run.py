@@ -27,14 +27,13 @@ from repro.spec.identity import Run, recipe_hash, resolved
 from repro.spec.recipe import Cosine, Plateau, Recipe, ResNet
 from repro.spec.schema import Report
 from repro.train import checkpoint, schedule
-from repro.train.engine import Fitted, Held, fit, held_out_draws
+from repro.train.engine import Fitted, Held, fit
 from repro.train.optim import maker
+from repro.train.protocols import finals, step_curves
 from repro.train.step import NUMERICS, Stepper
 
 SMOKE_STEPS, SMOKE_TEST = 3, 200
 FULL_TRAIN_IMAGES = 50_000
-#: step losses hardly compress; a record stays small with this many windows of each of min, mean and max
-STEP_POINTS = 800
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ def execute(
     )
     if len(fitted.entries) < recipe.budget.epochs:
         return None
-    record = to_record(run, recipe, dataset, options, attempts, fitted, stepper, held)
+    record = to_record(run, dataset, options, attempts, fitted, stepper, held)
     probabilities = fitted.logits["last"].double().softmax(1).to(torch.float16).cpu().numpy()
     with open(folder / "probabilities.npz", "wb") as file:
         np.savez_compressed(file, probabilities=probabilities)
@@ -174,9 +173,28 @@ def assemble(recipe: Recipe, run: Run, dataset: Dataset, options: Options) -> tu
     return stepper, held
 
 
+def identity(run: Run, dataset: Dataset, options: Options, env: dict[str, Any], started: str) -> dict[str, Any]:
+    """Return what a record and MLflow's view of a run say of it before it has done anything."""
+    return {
+        "run_key": run.key,
+        "recipe_hash": recipe_hash(run.recipe),
+        "recipe": resolved(run.recipe),
+        "report": run.report,
+        "experiments": list(run.experiments),
+        "seed": run.seed,
+        "fold": run.fold,
+        "profile": run.profile,
+        "data": {"train": dataset.train, "test": dataset.test, "order": dataset.order},
+        "env": env,
+        "env_class": options.env_class,
+        "ledger": options.ledger,
+        "command": options.command,
+        "started": started,
+    }
+
+
 def to_record(
     run: Run,
-    recipe: Recipe,
     dataset: Dataset,
     options: Options,
     attempts: Sequence[dict[str, Any]],
@@ -194,27 +212,14 @@ def to_record(
     finite = all(isfinite(e.metrics[k]) for e in entries for k in ("train/loss", "test/loss"))
     confidence, predicted = fitted.logits["last"].double().softmax(1).max(1)
     return RunRecord(
-        run_key=run.key,
-        recipe_hash=recipe_hash(run.recipe),
-        recipe=resolved(run.recipe),
-        report=run.report,
-        experiments=list(run.experiments),
-        seed=run.seed,
-        fold=run.fold,
-        profile=run.profile,
-        data={"train": dataset.train, "test": dataset.test, "order": dataset.order},
-        env=first["env"],
-        env_class=options.env_class,
-        ledger=options.ledger,
-        command=options.command,
-        started=first["started"],
+        **identity(run, dataset, options, first["env"], first["started"]),
         seconds=round(seconds, 3),
         images_per_s=round(len(entries) * stepper.seen / seconds, 1),
         energy_j=None,
         state="finished" if finite else "diverged",
         epochs_done=len(entries),
         curves={name: np.array(values, np.float32) for name, values in curves.items()},
-        finals=finals(recipe, run, dataset, fitted, stepper, held, tested),
+        finals=finals(fitted, stepper, held, tested, seed=run.seed, official=dataset.official_test),
         confusion={name: evaluate.confusion(logits, labels) for name, logits in fitted.logits.items()},
         predictions={
             "class": predicted.cpu().numpy().astype(np.uint8),
@@ -222,70 +227,6 @@ def to_record(
         },
         resumed=[{key: a[key] for key in ("epoch", "started", "commit", "dirty")} for a in attempts[1:]],
     )
-
-
-def step_curves(entries: Sequence[Entry]) -> dict[str, list[float]]:
-    """Merge the journal's step windows until a record has at most STEP_POINTS of them, or one an epoch."""
-    reduce: dict[str, Callable[..., float]] = {"min": np.min, "mean": np.mean, "max": np.max}
-    windows = max(1, min(len(entries[0].steps["step/loss_mean"]), STEP_POINTS // len(entries)))
-    return {
-        f"step/loss_{name}": [
-            float(merge(part)) for e in entries for part in np.array_split(e.steps[f"step/loss_{name}"], windows)
-        ]
-        for name, merge in reduce.items()
-    }
-
-
-def finals(
-    recipe: Recipe,
-    run: Run,
-    dataset: Dataset,
-    fitted: Fitted,
-    stepper: Stepper,
-    held: Held,
-    tested: torch.Tensor,
-) -> dict[str, dict[str, float]]:
-    """Measure every protocol the run can answer. `tested` are the logits of the network the report would test."""
-    labels, history = held.test.labels[held.test_index], [e.metrics for e in fitted.entries]
-    result = {name: evaluate.summary(logits, labels) for name, logits in fitted.logits.items()}
-
-    def at(epoch: int, prefix: str = "test") -> dict[str, float]:
-        metrics = history[epoch - 1]
-        return {"acc_pct": metrics[f"{prefix}/acc_pct"], "loss": metrics[f"{prefix}/loss"], "epoch": epoch}
-
-    epochs = range(1, len(history) + 1)
-    result["best_test"] = at(max(epochs, key=lambda k: history[k - 1]["test/acc_pct"]))
-    result["best_test_loss"] = at(min(epochs, key=lambda k: history[k - 1]["test/loss"]))
-    if tens := [k for k in epochs if k % 10 == 0]:
-        result["best_test_every10"] = at(max(tens, key=lambda k: history[k - 1]["test/acc_pct"]))
-    result["train_running"] = at(len(history), "train_running")
-    if len(held.val_index):
-        result["val"] = at(len(history), "val")
-        metric = "val_augmented/loss" if held.val_augmented and stepper.augment else "val/loss"
-        best = min(epochs, key=lambda k: history[k - 1][metric])
-        result["best_val_loss"]["epoch"] = best
-    if stepper.augment:
-        n_val = len(held.val_index)
-        drawn = held_out_draws(stepper, n_val + len(labels), run.seed, 0)
-        if n_val:
-            own = stepper.images.labels[held.val_index]
-            logits = stepper.predict(stepper.images, held.val_index, [d[:n_val] for d in drawn])
-            result["val_augmented"] = (
-                at(len(history), "val_augmented") if held.val_augmented else evaluate.summary(logits, own)
-            )
-        logits = stepper.predict(held.test, held.test_index, [d[n_val:] for d in drawn])
-        result["augmented_test"] = evaluate.summary(logits, labels)
-    result["train_mode_bn"] = evaluate.summary(stepper.predict_train_mode(held.test, held.test_index), labels)
-    right = (tested.argmax(1) == labels).cpu().numpy()
-    batch = recipe.budget.batch_size
-    result["batch_mean"] = evaluate.batch_mean(int(right.sum()), len(right), batch)
-    result["last_batch"] = evaluate.last_batch(int(right.sum()), len(right), batch)
-    if dataset.official_test is not None and len(right) == len(dataset.official_test):
-        ordered = right[dataset.official_test]
-        parts = [ordered[i : i + batch] for i in range(0, len(ordered), batch)]
-        result["batch_mean"]["official_pct"] = 100 * float(np.mean([p.mean() for p in parts]))
-        result["last_batch"]["official_pct"] = 100 * float(parts[-1].mean())
-    return {protocol: {k: float(v) for k, v in values.items()} for protocol, values in result.items()}
 
 
 def _attempts(folder: Path, run: Run, options: Options) -> list[dict[str, Any]]:

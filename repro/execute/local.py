@@ -17,7 +17,7 @@ from repro.data.cifar10 import Dataset
 from repro.errors import UserError
 from repro.record import Entry, Journal, RunRecord
 from repro.run import Options, folder_of
-from repro.spec.identity import Run, recipe_hash, resolved
+from repro.spec.identity import Run
 from repro.track import Live, RunInfo, Tracker
 
 Say = Callable[[str], None]
@@ -182,23 +182,8 @@ def extras(folder: Path) -> dict[str, Path]:
 
 def _info(run: Run, dataset: Dataset, options: Options, notes: dict[str, Any]) -> RunInfo:
     env = environment.describe(options.device)
-    return RunInfo(
-        run_key=run.key,
-        recipe_hash=recipe_hash(run.recipe),
-        recipe=resolved(run.recipe),
-        report=run.report,
-        experiments=list(run.experiments),
-        seed=run.seed,
-        fold=run.fold,
-        profile=run.profile,
-        data={"train": dataset.train, "test": dataset.test, "order": dataset.order},
-        env=env,
-        env_class=options.env_class,
-        command=options.command,
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
-        ledger=options.ledger,
-        notes=notes,
-    )
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    return RunInfo(**runner.identity(run, dataset, options, env, started), notes=notes)
 
 
 def _last(record: RunRecord) -> str:
