@@ -43,9 +43,8 @@ def pick_precision(wanted: str, device: torch.device) -> str:
 
 def prepare(device: torch.device, precision: str, deterministic: bool) -> None:
     """Set the process-wide switches of PyTorch and of the C allocator that a run's speed and bits depend on."""
-    fp32 = "ieee" if precision == "fp32" else "tf32"
-    torch.backends.cudnn.allow_tf32 = fp32 == "tf32"
-    torch.backends.cuda.matmul.allow_tf32 = fp32 == "tf32"
+    # float32 means float32: TensorFloat-32 only where bfloat16 was asked for anyway.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"
     torch.backends.cudnn.benchmark = not deterministic
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
