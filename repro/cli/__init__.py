@@ -1,0 +1,55 @@
+"""The command line: parse, call, print, exit code. Heavy imports live inside the commands: `--help` is instant."""
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from repro import __version__
+from repro.cli import author, bundle, data, look, train
+from repro.errors import UserError
+
+
+class Group(click.Group):
+    """Turns a UserError of any command into its sentence on stderr and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(f"repro: {error}", err=True)
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo(
+                "repro: interrupted; the same command, without --force, goes on at the last finished epoch", err=True
+            )
+            ctx.exit(130)
+        except BrokenPipeError:
+            # The reader (head, less) has closed the pipe: nothing left to say.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(0)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            click.echo(
+                f"repro: {error.filename}: {error.strerror}; choose a place that can be read and written", err=True
+            )
+            ctx.exit(2)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """Do these published CIFAR-10 results hold?
+
+    Five reports, one YAML each in experiments/: `list` them, `run` their experiments, and `report` sets every
+    published number beside ours. State (data, runs, MLflow store) lives in .repro/, or where REPRO_HOME says.
+    """
+
+
+for command in (
+    look.list_, author.validate, data.data, train.run, look.status, look.report, bundle.bundle, look.ui,
+):  # fmt: skip
+    main.add_command(command)

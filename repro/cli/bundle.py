@@ -1,0 +1,32 @@
+"""Commands that move records between machines."""
+
+from pathlib import Path
+
+import click
+
+from repro.cli.options import home, offline_option
+
+
+@click.group()
+def bundle() -> None:
+    """Move records between machines."""
+
+
+@bundle.command("export")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+def bundle_export(folder: Path) -> None:
+    """Write every finished run of this machine to FOLDER."""
+    from repro import suite
+
+    click.echo(f"{folder}: {suite.export_bundle(home(), folder)} runs")
+
+
+@bundle.command("import")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@offline_option
+def bundle_import(folder: Path, offline: bool) -> None:
+    """Take the runs of FOLDER in, and into MLflow; importing twice is importing once."""
+    from repro import suite
+
+    new, known = suite.import_bundle(home(), folder, offline)
+    click.echo(f"{folder}: {new} new, {known} already here")

@@ -1,0 +1,44 @@
+"""What several commands share: the state folder, options, and parsers of their values."""
+
+import os
+import re
+from pathlib import Path
+
+import click
+
+TIERS = ("headline", "core", "extended", "long")
+PROFILES = ("full", "quick", "smoke")
+
+
+def home() -> Path:
+    """Return the state folder: $REPRO_HOME, else .repro in the current folder."""
+    return Path(os.environ.get("REPRO_HOME") or ".repro").absolute()
+
+
+reports_option = click.option(
+    "--reports", "reports_dir", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"),
+    show_default=True, help="Folder of the committed pages and evidence.",
+)  # fmt: skip
+offline_option = click.option("--offline", is_flag=True, help="Leave MLflow out; records can be imported later.")
+
+
+def seeds_of(_ctx: click.Context, _param: click.Parameter, text: str) -> list[int]:
+    """Parse `0`, `0-2` or `0,3,5` into seeds, each once, in the order given."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        if not (match := re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", part.strip())):
+            raise click.BadParameter(f"{text!r}: expected seeds such as 0, 0-2 or 0,3,5")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first or last - first > 999:
+            raise click.BadParameter(f"{text!r}: a range runs upwards and holds at most 1,000 seeds")
+        seeds += range(first, last + 1)
+    return list(dict.fromkeys(seeds))
+
+
+def budget_of(_ctx: click.Context, _param: click.Parameter, text: str | None) -> float | None:
+    """Parse `90s`, `9m` or `1.5h` into seconds."""
+    if text is None:
+        return None
+    if not (match := re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)):
+        raise click.BadParameter(f"{text!r}: expected a time such as 90s, 9m or 1.5h")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
