@@ -1,0 +1,97 @@
+"""A look at the data: images of each class, and what an experiment's augmentation makes of them in training."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from repro import augment, plots
+from repro.data import cifar10, sample
+from repro.data.batches import Resident, epoch_order
+from repro.data.cifar10 import Dataset
+from repro.data.splits import holdout
+from repro.draws import generator
+from repro.errors import UserError
+from repro.record import CLASSES, write_atomically
+from repro.run import adapt
+from repro.spec.recipe import Recipe
+from repro.spec.schema import Experiment, Report
+from repro.spec.selection import select
+
+EACH, EPOCHS = 10, 6
+#: an augmentation's name -> words
+WORDS = {
+    "crop": "padded by {pad} black pixels and cropped at random",
+    "flip": "mirrored with probability {p:g}",
+    "rotate": "rotated by up to {degrees:g}° either way",
+}
+
+
+def choose(reports: dict[str, Report], target: str | None) -> tuple[Report, Experiment]:
+    """Return the first experiment named, one that augments before others; raises UserError for an unknown name."""
+    chosen = select(reports, (target,) if target else (), everything=not target, tiers=())
+    named = [(report, experiment) for report, arms in chosen for experiment in arms]
+    return next((pair for pair in named if pair[1].recipe.augment), named[0])
+
+
+def write(report: Report, experiment: Experiment, seed: int, home: Path, out: Path) -> str:
+    """Write the picture; return a sentence that says where it is and what it shows."""
+    if out.suffix.lower() != ".png":
+        raise UserError(f"{out}: is no name for a picture; give one that ends in .png")
+    full = cifar10.cache_path(home).exists()
+    dataset = cifar10.load(home) if full else sample.load()
+    write_atomically(out, picture(dataset, f"{report.id}/{experiment.id}", experiment.recipe, seed))
+    note = "" if full else " (images of the embedded sample; CIFAR-10 itself is not here yet)"
+    return f"{out}: {report.id}/{experiment.id}, seed {seed}{note}"
+
+
+def picture(dataset: Dataset, name: str, recipe: Recipe, seed: int) -> bytes:
+    """Return a PNG: images of each class, and the first of each as a run with this seed sees it epoch by epoch."""
+    visited = _visited(dataset, recipe, seed, 1)
+    labels = dataset.y_train[visited]
+    rows = np.stack([visited[np.flatnonzero(labels == label)[:EACH]] for label in range(len(CLASSES))])
+    title = "CIFAR-10" if dataset.name == "cifar10" else "The embedded sample of CIFAR-10"
+    said = f"The first {EACH} of each class that epoch 1 of seed {seed} trains on."
+    blocks = [plots.Block(title, said, dataset.x_train[rows])]
+    if recipe.augment:
+        epochs = min(EPOCHS, recipe.budget.epochs)
+        seen = [dataset.x_train[rows[:, 0]], *augmented(dataset, recipe, seed, rows[:, 0], epochs)]
+        columns = ["original", *(f"epoch {epoch}" for epoch in range(1, epochs + 1))]
+        blocks.append(
+            plots.Block(
+                f"{name}: augmentation",
+                f"Drawn anew in every epoch: {in_words(recipe)}.",
+                np.stack(seen, axis=1),
+                columns,
+            )
+        )
+    else:
+        blocks[0] = plots.Block(title, f"{said} {name} takes them as they are.", blocks[0].images)
+    return plots.gallery_png(blocks, CLASSES)
+
+
+def augmented(dataset: Dataset, recipe: Recipe, seed: int, images: np.ndarray, epochs: int) -> list[np.ndarray]:
+    """Return training images (n, 32, 32, 3) as each epoch of a run sees them, before their pixels are scaled."""
+    pipeline = augment.build([step.model_dump() for step in recipe.augment])
+    resident = Resident(dataset.x_train[images], dataset.y_train[images], torch.device("cpu"))
+    index, seen = torch.arange(len(images)), []
+    for epoch in range(1, epochs + 1):
+        visited = _visited(dataset, recipe, seed, epoch)
+        # An epoch draws by place in its order: find when it comes to these images.
+        places = [int(np.flatnonzero(visited == image)[0]) for image in images]
+        drawn = [d[places] for d in pipeline.draw(generator(seed, "augment", epoch), len(visited))]
+        seen.append(resident.images(index, pipeline.sources(drawn)).permute(0, 2, 3, 1).numpy())
+    return seen
+
+
+def in_words(recipe: Recipe) -> str:
+    """Say what the augmentation does, in its order."""
+    return ", then ".join(WORDS[step.name].format_map(step.model_dump()) for step in recipe.augment)
+
+
+def _visited(dataset: Dataset, recipe: Recipe, seed: int, epoch: int) -> np.ndarray:
+    """Return the training images in the order in which an epoch comes to them."""
+    images = len(dataset.x_train)
+    split = adapt(recipe, "full" if dataset.name == "cifar10" else "smoke", images).data.split
+    train, _ = holdout(images, split.train, split.val, seed)
+    return train[epoch_order(len(train), seed, epoch)]
