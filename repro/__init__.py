@@ -1,3 +1,42 @@
 """repro: do these published CIFAR-10 results hold?"""
 
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import os
+
+    from repro.report.frames import Results
+
 __version__ = "0.1.0"
+
+
+def load(
+    reports: "str | os.PathLike[str]" = "reports",
+    home: "str | os.PathLike[str] | Literal[False] | None" = None,
+    profile: str = "full",
+) -> "Results":
+    """Return runs, claims and curves as pandas frames: `runs, claims, curves = repro.load()`.
+
+    The runs are those of the committed evidence (`reports`) and of this machine's state folder (`home`; by default
+    `$REPRO_HOME`, else `.repro`; False for none). Profile `full` holds what counts, as the pages do; `quick` and
+    `smoke` hold the runs of theirs.
+
+    runs: a row a run, repeated for each experiment that shares it (`shared`: not the first of them).
+        report, experiment, profile, state, device, torch, commit, env_class, run_key, ledger (string);
+        seed, fold, epochs trained (Int64); started (datetime, UTC); seconds, images_per_s, energy_j (float);
+        used (bool): stands behind the numbers of `claims`, that is of a recipe the report's file holds today and
+        the one chosen among several records of its run key; dirty (boolean): sources changed since the commit;
+        `protocol/metric` such as `last/acc_pct` (float, percent or plain; missing where it was not measured).
+    claims: a row a claim.
+        report, claim, kind, experiment, protocol, metric, rounding, state, reason, declared, where, note (string);
+        headline, provisional (bool); epoch, decimals, n (Int64); published as printed, reference (the number it
+        stands for), ours (mean over n runs, or the closed-form count), sd, difference = ours - reference (float).
+    curves: a row an epoch of each curve.
+        report, experiment, run_key, metric such as `test/acc_pct` (string); seed, fold (Int64); shared, used (bool);
+        epoch, from 1 (int64); value (float).
+    """
+    from pathlib import Path
+
+    from repro.report import frames
+
+    return frames.load(Path(reports), home, profile)

@@ -3,6 +3,9 @@
 UPDATE_GOLDEN=1 writes the committed records, ledgers and pages anew.
 """
 
+import csv
+import io
+import itertools
 import json
 import os
 import random
@@ -37,7 +40,7 @@ def _update():
         golden_demo.write_golden()
         records, ledgers = golden_demo.read_golden()
         for path in render({"demo2020": demo()}, records.values(), ledgers, GOLDEN / "reports"):
-            if path.suffix != ".md":
+            if path.suffix not in (".md", ".csv"):
                 path.unlink()
         (GOLDEN / "reports" / "demo2020" / "figures").rmdir()
 
@@ -51,8 +54,9 @@ def rendered(out, records=None, profile="full", report=None):
 
 
 def test_pages_are_the_committed_ones(tmp_path):
-    pages = {name: data for name, data in rendered(tmp_path).items() if name.endswith(".md")}
-    committed = {str(p.relative_to(GOLDEN / "reports")): p.read_bytes() for p in (GOLDEN / "reports").rglob("*.md")}
+    pages = {name: data for name, data in rendered(tmp_path).items() if name.endswith((".md", ".csv"))}
+    folder = GOLDEN / "reports"
+    committed = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.*") if p.is_file()}
     assert pages == committed, "if the change is meant: UPDATE_GOLDEN=1 pytest tests/test_report.py"
 
 
@@ -171,6 +175,16 @@ def check_inert(text):
             assert not target.startswith(("http", "//"))
 
 
+def check_table(text):
+    """Every row keeps its columns and its line; nothing that a spreadsheet would compute or a terminal obey."""
+    head, *rows = csv.reader(io.StringIO(text, newline=""))
+    assert len(rows) == text.count("\n") - 1 > 0
+    assert {len(row) for row in rows} == {len(head)}
+    for cell in itertools.chain(head, *rows):
+        assert not cell.startswith(("=", "@"))
+        assert cell.isprintable()
+
+
 def cells(line):
     return line.replace("\\|", "").strip("|").split("|")
 
@@ -201,7 +215,8 @@ def test_hostile_report_and_records_stay_inert(tmp_path):
         assert old in source
         source = source.replace(old, hostile)
     report = parse(source, "hostile.yaml")
-    env = dict.fromkeys(("device", "driver", "torch", "commit"), HOSTILE) | {"cuda": ["|"], "dirty": {"`": 1}}
+    env = dict.fromkeys(("driver", "torch", "commit"), HOSTILE) | {"cuda": ["|"], "dirty": {"`": 1}}
+    env["device"] = "=HYPERLINK(1)\n" + HOSTILE
     bad = make(report, env=env, env_class="cuda|`" + HOSTILE[:-2], run_key="|<b>`k`", finals={
         "last": {"acc_pct": 90.0}, HOSTILE: {"acc_pct": 1.0}, "at_epoch:x": {"acc_pct": 2.0},
     }, confusion={"last": [["x"]]}, started=HOSTILE)  # fmt: skip
@@ -209,6 +224,8 @@ def test_hostile_report_and_records_stay_inert(tmp_path):
     for name, data in pages.items():
         if name.endswith(".md"):
             check_inert(data.decode())
+        elif name.endswith(".csv"):
+            check_table(data.decode())
 
 
 def test_markdown_helpers():
@@ -223,16 +240,6 @@ def test_markdown_helpers():
 
 
 # --- tables and evidence -------------------------------------------------------------------------------------
-
-
-def test_frames_hold_a_row_a_claim_and_a_row_a_run():
-    records, ledgers = golden_demo.read_golden()
-    frame = tables.claims_frame({"demo2020": demo()}, records.values(), ledgers)
-    assert list(frame["claim"]) == [claim.id for claim in demo().claims]
-    assert frame.set_index("claim").loc["test-acc", "n"] == 3
-    runs = tables.runs_frame(records.values())
-    assert len(runs) == len(records)
-    assert runs["last/acc_pct"].notna().all()
 
 
 def test_status_names_what_is_done_and_missing():
@@ -293,7 +300,7 @@ def test_a_record_that_cannot_be_trusted_is_refused(tmp_path, change, words):
 
 
 def test_rendering_imports_neither_torch_nor_mlflow():
-    program = "import repro.report.render, repro.report.tables, repro.report.evidence, sys; print(*sys.modules)"
+    program = "import repro.report.render, repro.report.frames, repro.report.evidence, sys; print(*sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(Path(plots.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
     assert not {"torch", "mlflow", "matplotlib", "pandas"} & set(done.stdout.split())

@@ -155,7 +155,8 @@ REFUSALS = {
         "std: [0.25, 0.25, 0.25]", "std: [0.25, 0.25]", 9, "recipe.data.normalize.std[2]", "is missing",
     ),
     "unequal lists": (
-        "blocks: [1, 1, 1]", "blocks: [1, 1]", 11, "recipe.model", "widths has 3 stages but blocks has 2",
+        "blocks: [1, 1, 1]", "blocks: [1, 1]", 11, "recipe.model.blocks",
+        "widths has 3 stages but blocks has 2; give one of each a stage",
     ),
     "unknown name": (
         "{name: sgd,", "{name: sgdd,", 13, "recipe.optim.name", "unknown name 'sgdd'; did you mean 'sgd'?",
@@ -178,28 +179,136 @@ REFUSALS = {
     "unknown experiment": (
         "experiment: base, value", "experiment: bas, value", 25, "claims[0].experiment", "did you mean 'base'?",
     ),
-    "twice the same claim": ("id: acc", "id: params", 26, "claims[1].id", "given twice"),
+    "twice the same claim": (
+        "id: acc", "id: params", 26, "claims[1].id", "'params' is given twice (first at line 25); rename one",
+    ),
+    "twice the same finding": (
+        "claims:\n", "findings: [{id: a, text: x, evidence: y}, {id: a, text: x, evidence: y}]\nclaims:\n", 24,
+        "findings[1].id", "'a' is given twice (first at line 24); rename one",
+    ),
     "validation without a split": (
         "experiment: base, protocol", "experiment: adam, protocol", 26, "claims[1].protocol",
-        "needs a validation split",
+        "best_val_loss needs a validation split, and adam has none; set data.split.val above 0, or take a protocol on",
+    ),
+    "augmented validation without a split": (
+        "experiment: base, protocol: best_val_loss", "experiment: adam, protocol: val_augmented", 26,
+        "claims[1].protocol", "needs a validation split, and adam has none; set data.split.val above 0",
+    ),
+    "validation curve without a split": (
+        "experiment: base, protocol: best_val_loss", "experiment: adam, protocol: val, epoch: 3", 26,
+        "claims[1].protocol", "needs a validation split, and adam has none",
     ),
     "epoch past the budget": (
         "protocol: best_val_loss", '"protocol": "at_epoch:21"', 26, "claims[1].protocol",
-        "epoch 21 is past the budget of 20",
+        "epoch 21 is past the budget of 20 epochs of base; give one from 1 to 20",
     ),
     "curve past the budget": (
         "protocol: best_val_loss", "protocol: val, epoch: 21", 26, "claims[1].epoch",
-        "epoch 21 is past the budget of 20",
+        "epoch 21 is past the budget of 20 epochs of base; give one from 1 to 20",
+    ),
+    "training curve past the budget": (
+        "protocol: best_val_loss", "protocol: train_running, epoch: 21", 26, "claims[1].epoch", "give one from 1 to 20",
+    ),
+    "epoch zero": ("protocol: best_val_loss", 'protocol: "at_epoch:0"', 26, "claims[1].protocol", "at_epoch:K"),
+    "no augmented curve": (
+        "protocol: best_val_loss", "protocol: val_augmented, epoch: 2", 26, "claims[1].epoch",
+        "only with data.val_transform: train, which base lacks; set it there, or leave epoch out",
+    ),
+    "a metric no curve has": (
+        "protocol: best_val_loss", "protocol: best_test, metric: ece_pct", 26, "claims[1].metric",
+        "ece_pct is not measured by best_test; known: acc_pct, loss",
+    ),
+    "a metric no epoch has": (
+        "kind: point, experiment: base, protocol: best_val_loss",
+        "kind: loss, experiment: base, metric: nll, protocol: train_running, epoch: 3", 26, "claims[1].metric",
+        "nll is not measured by train_running at an epoch; known: acc_pct, loss",
+    ),
+    "a loss of batches": (
+        "kind: point, experiment: base, protocol: best_val_loss",
+        "kind: loss, experiment: base, metric: loss, protocol: last_batch", 26, "claims[1].metric",
+        "loss is not measured by last_batch; known: acc_pct",
+    ),
+    "a loss in percent": (
+        "kind: point, experiment: base", "kind: loss, experiment: base", 26, "claims[1].metric",
+        "a loss claim is of loss or nll, not acc_pct; mend one",
+    ),
+    "more than a hundred percent": (
+        "value: 90.1", "value: 901.0", 26, "claims[1].value", "between 0 and 100 (found 901.0); give it in percent",
+    ),
+    "fewer decimals than the value has": (
+        "value: 90.1", "value: 90.14", 26, "claims[1].decimals",
+        "is 1, but value 90.14 has 2; give as many as are printed",
+    ),
+    "a fraction of a parameter": (
+        "value: 100", "value: 100.5", 25, "claims[0].decimals", "is 0, but value 100.5 has 1; give",
+    ),
+    "augmented validation images without a split": (
+        "{train: 45000, val: 5000}", "{train: 45000}\n    val_transform: train", 9, "recipe.data.val_transform",
+        "is train, but data.split.val is 0; hold out images, or leave val_transform out",
+    ),
+    "an arm that takes the split away": (
+        "split: {train: 45000, val: 5000}", "split: {train: 45000, val: 5000}\n    val_transform: train", 24,
+        "experiments.adam.data.split.val", "data.val_transform is train, but data.split.val is 0",
+    ),
+    "augmented validation images without augmentation": (
+        "val: 5000}\n    normalize: {mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}\n"
+        "  augment: [{name: crop, pad: 4}, {name: flip, p: 0.5}]",
+        "val: 5000}\n    val_transform: train\n  augment: []",
+        9, "recipe.data.val_transform", "is train, but augment is empty; leave val_transform out",
+    ),
+    "augmented test without augmentation": (
+        "data: {split: {train: 50000, val: 0}}\nclaims:\n",
+        "augment: []\nclaims:\n  - {id: aug, kind: point, experiment: adam, protocol: augmented_test, value: 80.0,"
+        " decimals: 1, where: T}\n", 25, "claims[0].protocol",
+        "augmented_test needs augment, and adam has none; take val or last",
+    ),
+    "validation loss without a split": (
+        "optim: {name: adam, lr: 1e-3}", "schedule: {name: plateau, metric: val/loss}", 22,
+        "experiments.adam.schedule.metric", "is val/loss, but data.split.val is 0; hold out images, or watch test/loss",
+    ),
+    "nesterov without momentum": (
+        "momentum: 0.9", "nesterov: true", 13, "recipe.optim.nesterov", "give momentum, or leave nesterov out",
+    ),
+    "a crop wider than the image": (
+        "pad: 4", "pad: 99", 10, "recipe.augment[0].pad", "must be less than or equal to 16 (found 99)",
+    ),
+    "a crop of nothing": (
+        "pad: 4", "pad: 0", 10, "recipe.augment[0].pad", "must be greater than or equal to 1 (found 0)",
+    ),
+    "seven stages": (
+        "widths: [16, 32, 64], blocks: [1, 1, 1]", "widths: [1, 1, 1, 1, 1, 1, 1], blocks: [1, 1, 1, 1, 1, 1, 1]", 11,
+        "recipe.model.widths", "at most 6 stages, not 7; drop the last",
+    ),
+    "an assumption about no key": (
+        "claims:\n", "assumed:\n  recipe.optim.momentun: Not in the text.\nclaims:\n", 25,
+        "assumed.recipe.optim.momentun", "no key 'recipe.optim.momentun' in this file; did you mean 'recipe.optim.mome",
+    ),
+    "an assumption in prose": (
+        "claims:\n", "assumed: {Everything else: Not in the text.}\nclaims:\n", 24, "assumed.Everything else",
+        "give the path of a key such as recipe.optim.momentum",
+    ),
+    "the name of another folder": (
+        "id: demo\n", "id: ledger\n", 2, "id", "'ledger' is the name of another folder in reports/; choose another id",
     ),
     "epoch of no curve": (
-        "protocol: best_val_loss", "protocol: last, epoch: 2", 26, "claims[1]", "epoch does not apply to protocol last",
+        "protocol: best_val_loss", "protocol: last, epoch: 2", 26, "claims[1].epoch",
+        "epoch does not apply to protocol last; for the test set use at_epoch:K",
     ),
     "neither experiment nor reason": (
-        "experiment: base, protocol", "protocol", 26, "claims[1]",
+        "experiment: base, protocol", "protocol", 26, "claims[1].why_not_run",
         "give either experiment (what measures it) or why_not_run",
     ),
     "split too large": (
-        "train: 45000", "train: 45001", 8, "recipe.data.split", "must not exceed the 50,000 training images",
+        "train: 45000", "train: 45001", 8, "recipe.data.split.train",
+        "train + val is 45,001 + 5,000, more than the 50,000 training images; lower one",
+    ),
+    "split of more images than there are": (
+        "train: 45000", "train: 60000", 8, "recipe.data.split.train",
+        "must be less than or equal to 50000 (found 60000)",
+    ),
+    "an arm's split too large": (
+        "split: {train: 50000, val: 0}", "split: {train: 50000}", 23, "experiments.adam.data.split.train",
+        "is 50,000 + 5,000, more than the 50,000",
     ),
     "no recipe": ("recipe:\n  data", "receipt:\n  data", 1, "recipe", "is missing or not a mapping"),
     "no experiments": (
@@ -231,12 +340,15 @@ def test_refusals(case):
 @pytest.mark.parametrize(
     ("text", "line", "part"),
     [
-        ("a: [1, 2\nb: 3\n", 2, "not valid YAML"),
-        ("a:\n\tb: 1\n", 2, "not valid YAML"),
+        ("a: [1, 2\nb: 3\n", 2, "in what began at line 1); check indents, colons, quotes, brackets"),
+        ("a: {b: 1\n\nc: 3\n", 3, "in what began at line 1)"),
+        ("a: 'x\nb: 3\n", 3, "in what began at line 1)"),
+        ("a:\n\tb: 1\n", 2, "not valid YAML (a tab where YAML wants spaces); check indents"),
         ("a: 1\n---\nb: 2\n", 2, "not valid YAML"),
         ("a: *nowhere\n", 1, "not valid YAML"),
         ("title: x\nsummary: \x00\n", 2, "a character YAML does not allow (0x0)"),
-        ("", 1, "expected a mapping"),
+        ("", 1, "is empty; `repro new` writes a file to begin with"),
+        ("# only words\n", 1, "is empty"),
         ("- a\n- b\n", 1, "expected a mapping"),
         ("just words\n", 1, "expected a mapping"),
         ("a: " + "[" * 5000, 1, "nested too deeply"),
@@ -267,10 +379,10 @@ def test_files(tmp_path):
     assert list(load_all(tmp_path)) == ["demo"]
     other = tmp_path / "other.yaml"
     other.write_text(VALID)
-    with pytest.raises(UserError, match=r"other.yaml:2: id: is 'demo'; it must be the file's name, 'other'"):
+    with pytest.raises(UserError, match=r"other.yaml:2: id: is 'demo', but the file's name says 'other'; rename one"):
         load_all(tmp_path)
-    other.write_bytes(b"title: \xff\xfe")
-    with pytest.raises(UserError, match="not UTF-8"):
+    other.write_bytes(b"schema: 1\ntitle: \xff\xfe")
+    with pytest.raises(UserError, match=r"other.yaml:2: holds a byte that is not UTF-8 text; save the file as UTF-8"):
         load(other)
     other.write_text("#" * (MAX_BYTES + 1))
     with pytest.raises(UserError, match="larger than 1024 KiB"):

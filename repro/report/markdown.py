@@ -28,10 +28,7 @@ def escape(value: Any, limit: int = 2000) -> Md:
     """Return any text as one line of inert Markdown: shown as written, no markup, link, HTML or table break."""
     if isinstance(value, Md):
         return value
-    text = "".join(_tame(c) for c in str(value)[: limit + 1])
-    text = " ".join(text.split())
-    if len(text) > limit:
-        text = text[:limit] + "…"
+    text = one_line(value, limit)
     text = _SPECIAL.sub(r"\\\1", text)
     text = _EDGE_UNDERSCORE.sub(r"\\_", text)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -41,6 +38,12 @@ def escape(value: Any, limit: int = 2000) -> Md:
     if start:
         text = f"{start[0]}\\{text[start.end() :]}" if start[0].isdigit() else f"\\{text}"
     return Md(text)
+
+
+def one_line(value: Any, limit: int = 2000) -> str:
+    """Return any text as one line of printable characters, cut at `limit`."""
+    text = " ".join("".join(_tame(c) for c in str(value)[: limit + 1]).split())
+    return text if len(text) <= limit else text[:limit] + "…"
 
 
 def _tame(c: str) -> str:

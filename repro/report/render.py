@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from repro.judge.claims import Ledgers, Row
 from repro.record import RunRecord, write_atomically
-from repro.report import cells, pages, tables
+from repro.report import cells, data, pages, tables
 from repro.report.markdown import Md, code, escape, plural, prose
 from repro.spec.schema import Report
 
@@ -16,7 +16,7 @@ from repro.spec.schema import Report
 def render(
     reports: dict[str, Report], records: Iterable[RunRecord], ledgers: Ledgers, out: Path, profile: str = "full"
 ) -> list[Path]:
-    """Write `<report>/report.md`, `<report>/figures/*` and `README.md` under `out`; return the files written.
+    """Write `<report>/report.md`, its figures, `README.md`, `runs.csv` and `claims.csv`; return the files written.
 
     Only the profile's records enter, for `full` only those that count, each once and in an order of their own.
     Figures left over from an earlier rendering are removed.
@@ -33,6 +33,9 @@ def render(
         written.append(_write(out / name / "report.md", text.encode()))
         written += _figures(out / name / "figures", arms)
     written.append(_write(out / "README.md", _overview(reports, rows, records, profile).encode()))
+    runs = data.run_rows(reports, records, profile)
+    written.append(_write(out / "runs.csv", data.csv_bytes(runs, data.run_columns(runs))))
+    written.append(_write(out / "claims.csv", data.csv_bytes(data.claim_rows(rows), data.CLAIM_COLUMNS)))
     return written
 
 

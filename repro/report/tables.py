@@ -1,7 +1,7 @@
 """Specs and records as tables: one row a claim, a run, an experiment. Plain values, no Markdown."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from repro.judge.claims import Ledgers, Row, enters, judge, records_of
 from repro.record import RunRecord
@@ -9,9 +9,6 @@ from repro.spec import counting
 from repro.spec.identity import PROFILES, recipe_hash
 from repro.spec.recipe import Recipe
 from repro.spec.schema import Experiment, Report
-
-if TYPE_CHECKING:
-    import pandas
 
 #: the seeds that `repro status` asks for: three where a headline rests on it, one elsewhere
 SEEDS_OF_TIER: dict[str, tuple[int, ...]] = {"headline": (0, 1, 2), "core": (0,), "extended": (0,), "long": (0,)}
@@ -54,37 +51,6 @@ def rows(
         for _, report in sorted(reports.items())
         for claim in report.claims
     ]
-
-
-def claims_frame(
-    reports: Mapping[str, Report], records: Iterable[RunRecord], ledgers: Ledgers | None = None, profile: str = "full"
-) -> "pandas.DataFrame":
-    """Return one row a claim: published, ours, difference, n, sd, state."""
-    import pandas
-
-    keep = (
-        "report", "claim", "kind", "headline", "experiment", "protocol", "epoch", "metric", "published", "reference",
-        "ours", "sd", "difference", "n", "provisional", "declared", "state", "reason", "where",
-    )  # fmt: skip
-    table = [{key: getattr(row, key) for key in keep} for row in rows(reports, records, ledgers, profile)]
-    return pandas.DataFrame(table, columns=list(keep))
-
-
-def runs_frame(records: Iterable[RunRecord]) -> "pandas.DataFrame":
-    """Return one row a run: what, where, cost, and each protocol's metrics as `protocol/metric`."""
-    import pandas
-
-    keep = (
-        "report", "seed", "fold", "profile", "state", "counts", "epochs_done", "run_key", "env_class", "started",
-        "seconds", "images_per_s", "energy_j", "ledger",
-    )  # fmt: skip
-    table = [
-        {key: getattr(r, key) for key in keep}
-        | {"experiments": " ".join(r.experiments), "device": r.env.get("device"), "commit": r.env.get("commit")}
-        | {f"{protocol}/{metric}": v for protocol, final in sorted(r.finals.items()) for metric, v in final.items()}
-        for r in in_order(records)
-    ]
-    return pandas.DataFrame(table, columns=None if table else [*keep, "experiments", "device", "commit"])
 
 
 def in_order(records: Iterable[RunRecord]) -> list[RunRecord]:

@@ -35,9 +35,14 @@ def explain(error: ValidationError, arms: Mapping[str, Any], lines: Mapping[KeyP
     found: dict[tuple[KeyPath, str], int] = {}  # one mistake in the base recipe shows up in every arm: tell it once
     # A misspelt key is both unknown and missing: speak of the one that is there to be mended.
     for item in sorted(error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden"):
-        path, here = _walk(item["loc"])
-        path, message = _message(item, path, here)
-        path = _as_written(path, message, arms, lines)
+        start, here = _walk(item["loc"])
+        start, message = _message(item, start, here)
+        keys = item.get("ctx", {}).get("keys", ())
+        paths = [_as_written((*start, *key.split(".")), message, arms, lines) for key in keys]
+        paths = paths or [_as_written(start, message, arms, lines)]
+        # Of keys that do not go together, the one an arm gives itself is the likelier mistake.
+        own = (path for path in paths if path[0] == "experiments" and path in lines)
+        path = next(own, next((path for path in paths if path in lines), paths[0]))
         found.setdefault((path, message), line_of(path, lines))
     ((path, message), line), more = next(iter(found.items())), len(found) - 1
     return f"{name}:{line}: {dotted(path)}: {message}" + (f" (and {more} more)" if more else "")

@@ -9,9 +9,10 @@ import yaml
 from pydantic import ValidationError
 
 from repro.errors import UserError
-from repro.spec.explain import KeyPath, dotted, explain, line_of, nearest
+from repro.spec.answerable import check_report
+from repro.spec.explain import KeyPath, dotted, explain, line_of
 from repro.spec.recipe import Recipe
-from repro.spec.schema import VAL_PROTOCOLS, CountClaim, MeasuredClaim, Report
+from repro.spec.schema import Report
 
 MAX_BYTES = 1 << 20
 _RECIPE_KEYS = frozenset(Recipe.model_fields)
@@ -45,13 +46,15 @@ def load(path: Path) -> Report:
             raise UserError(f"{path}: larger than {MAX_BYTES // 1024} KiB, which no report needs; split or trim it")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror}); it must be a file that you may read") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}:{line}: holds a byte that is not UTF-8 text; save the file as UTF-8") from None
     report = parse(text, str(path))
     if report.id != path.stem:
         line = next((n for n, text in enumerate(text.splitlines(), 1) if text.startswith("id:")), 1)
-        raise UserError(f"{path}:{line}: id: is {report.id!r}; it must be the file's name, {path.stem!r}")
+        text = f"is {report.id!r}, but the file's name says {path.stem!r}; rename one of the two"
+        raise UserError(f"{path}:{line}: id: {text}")
     return report
 
 
@@ -62,13 +65,14 @@ def parse(text: str, name: str) -> Report:
         tree = _Builder(name, lines).build(yaml.compose(text, Loader=yaml.SafeLoader), ())
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise UserError(f"{name}:{line}: holds a character YAML does not allow ({error.character:#x})") from None
+        text = f"holds a character YAML does not allow ({error.character:#x}); remove it"
+        raise UserError(f"{name}:{line}: {text}") from None
     except yaml.YAMLError as error:
-        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-        line = mark.line + 1 if mark else 1
-        raise UserError(f"{name}:{line}: not valid YAML ({problem or error}); check indents, colons, quotes") from None
+        raise UserError(f"{name}:{_broken(error)}; check indents, colons, quotes, brackets") from None
     except RecursionError:
         raise UserError(f"{name}:1: nested too deeply; a report needs fewer than ten levels") from None
+    if tree is None:
+        raise UserError(f"{name}:1: is empty; `repro new` writes a file to begin with")
     if not isinstance(tree, dict):
         raise UserError(f"{name}:1: expected a mapping with schema, id, title, ...; see experiments/ for examples")
     arms = _merge_arms(tree, lines, name)
@@ -76,8 +80,19 @@ def parse(text: str, name: str) -> Report:
         report = Report.model_validate(tree)
     except ValidationError as error:
         raise UserError(explain(error, arms, lines, name)) from None
-    _check_claims(report, lines, name)
+    check_report(report, lines, name)
     return report
+
+
+def _broken(error: yaml.YAMLError) -> str:
+    """Return the line of a syntax error and what the parser says, with the line where the broken part began."""
+    mark, began = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
+    problem = str(getattr(error, "problem", None) or error)
+    if "'\\t'" in problem:
+        problem = "a tab where YAML wants spaces"
+    if began and mark and began.line != mark.line:
+        problem += f", in what began at line {began.line + 1}"
+    return f"{mark.line + 1 if mark else 1}: not valid YAML ({problem})"
 
 
 class _Builder:
@@ -167,31 +182,3 @@ def _merge_arms(tree: dict[str, Any], lines: Mapping[KeyPath, int], name: str) -
         for arm_id, arm in arms.items()
     }
     return arms
-
-
-def _check_claims(report: Report, lines: Mapping[KeyPath, int], name: str) -> None:
-    """Refuse claims that no run of this report could ever answer."""
-    seen: set[str] = set()
-    for index, claim in enumerate(report.claims):
-
-        def refuse(key: str, message: str, index: int = index) -> UserError:
-            path = ("claims", index, key)
-            return UserError(f"{name}:{line_of(path, lines)}: {dotted(path)}: {message}")
-
-        if claim.id in seen:
-            raise refuse("id", f"{claim.id!r} is given twice; claim ids are unique in a report")
-        seen.add(claim.id)
-        if not isinstance(claim, CountClaim | MeasuredClaim) or claim.experiment is None:
-            continue
-        if claim.experiment not in report.experiments:
-            hint = nearest(claim.experiment, report.experiments)
-            raise refuse("experiment", f"no experiment {claim.experiment!r} in this report; {hint}")
-        if isinstance(claim, MeasuredClaim):
-            recipe = report.experiments[claim.experiment].recipe
-            if claim.protocol in VAL_PROTOCOLS and recipe.data.split.val == 0:
-                raise refuse("protocol", f"{claim.protocol} needs a validation split, and {claim.experiment} has none")
-            at_epoch = claim.protocol.startswith("at_epoch:")
-            epoch = int(claim.protocol.split(":")[1]) if at_epoch else claim.epoch
-            if epoch is not None and epoch > recipe.budget.epochs:
-                key = "protocol" if at_epoch else "epoch"
-                raise refuse(key, f"epoch {epoch} is past the budget of {recipe.budget.epochs} epochs")

@@ -9,13 +9,14 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+#: text that a number field means as a number: YAML 1.1 reads 5e-4 (no dot) as text
+NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 
 
 def _number(value: Any) -> Any:
-    # YAML 1.1 reads 5e-4 (no dot) as a string; a float field means the number.
-    return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
+    return float(value) if isinstance(value, str) and re.fullmatch(NUMBER, value) else value
 
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]
@@ -34,6 +35,11 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+def refuse(message: str, *keys: str) -> PydanticCustomError:
+    """Return the error of keys that do not go together: dotted paths from the model, the likeliest at fault first."""
+    return PydanticCustomError("together", "{text}", {"text": message, "keys": keys})
+
+
 class Split(Model):
     """How many of the 50,000 training images train and how many validate (a random holdout)."""
 
@@ -43,7 +49,8 @@ class Split(Model):
     @model_validator(mode="after")
     def _fits(self) -> "Split":
         if self.train + self.val > 50_000:
-            raise ValueError("train + val must not exceed the 50,000 training images")
+            both = f"{self.train:,} + {self.val:,}"
+            raise refuse(f"train + val is {both}, more than the 50,000 training images; lower one", "train", "val")
         return self
 
 
@@ -106,11 +113,10 @@ class ResNet(Model):
     @model_validator(mode="after")
     def _same_length(self) -> "ResNet":
         if len(self.widths) != len(self.blocks):
-            raise ValueError(
-                f"widths has {len(self.widths)} stages but blocks has {len(self.blocks)}; give one of each"
-            )
+            stages = f"widths has {len(self.widths)} stages but blocks has {len(self.blocks)}"
+            raise refuse(f"{stages}; give one of each a stage", "blocks", "widths")
         if len(self.widths) > 6:
-            raise ValueError("a 32x32 image allows at most 6 stages")
+            raise refuse(f"a 32x32 image allows at most 6 stages, not {len(self.widths)}; drop the last", "widths")
         return self
 
 
@@ -133,7 +139,7 @@ class SGD(Model):
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> "SGD":
         if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov needs momentum > 0")
+            raise refuse("nesterov needs a momentum above 0; give momentum, or leave nesterov out", "nesterov")
         return self
 
 
@@ -198,8 +204,15 @@ class Recipe(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
-        if isinstance(self.schedule, Plateau) and self.schedule.metric == "val/loss" and self.data.split.val == 0:
-            raise ValueError("schedule.metric is val/loss but data.split.val is 0; hold out images or watch test/loss")
-        if self.data.val_transform == "train" and self.data.split.val == 0:
-            raise ValueError("data.val_transform is train but data.split.val is 0; hold out validation images")
+        val, augmented = "data.split.val", self.data.val_transform == "train"
+        if self.data.split.val == 0:
+            if isinstance(self.schedule, Plateau) and self.schedule.metric == "val/loss":
+                text = f"is val/loss, but {val} is 0; hold out images, or watch test/loss"
+                raise refuse(f"schedule.metric {text}", "schedule.metric", val)
+            if augmented:
+                text = f"is train, but {val} is 0; hold out images, or leave val_transform out"
+                raise refuse(f"data.val_transform {text}", "data.val_transform", val)
+        if augmented and not self.augment:
+            text = "is train, but augment is empty; leave val_transform out"
+            raise refuse(f"data.val_transform {text}", "data.val_transform", "augment")
         return self

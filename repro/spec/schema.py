@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from repro.spec.recipe import Count, Float, Model, Positive, Recipe, Slug, Text
+from repro.spec.recipe import Count, Float, Model, Positive, Recipe, Slug, Text, refuse
 
 Reading = Literal["as_written", "as_released", "as_evidenced", "isolated"]
 Tier = Literal["headline", "core", "extended", "long"]
@@ -15,7 +16,18 @@ PROTOCOLS = (
 )  # fmt: skip
 #: protocols that are a quantity on the validation split, and so need one
 VAL_PROTOCOLS = ("best_val_loss", "val", "val_augmented")
+#: protocols that have a curve of their own, so that a claim may ask them at an epoch
+CURVE_PROTOCOLS = ("val", "val_augmented", "train_running")
 Protocol = Annotated[str, Field(pattern=rf"^({'|'.join(PROTOCOLS)}|at_epoch:[1-9][0-9]{{0,4}})$")]
+
+
+def _free(name: str) -> str:
+    if name == "ledger":  # reports/ledger is taken
+        raise PydanticCustomError("taken", "'ledger' is the name of another folder in reports/; choose another id")
+    return name
+
+
+ReportId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{1,29}$"), AfterValidator(_free)]
 
 
 class Experiment(Model):
@@ -73,15 +85,20 @@ class MeasuredClaim(Model):
     @model_validator(mode="after")
     def _consistent(self) -> "MeasuredClaim":
         if (self.experiment is None) == (self.why_not_run is None):
-            raise ValueError("give either experiment (what measures it) or why_not_run (what is missing)")
-        if self.kind == "loss" and self.metric not in ("loss", "nll"):
-            raise ValueError("a loss claim needs metric: loss or nll")
-        if self.kind == "point" and self.metric not in ("acc_pct", "ece_pct"):
-            raise ValueError("a point claim needs metric: acc_pct or ece_pct")
+            text = "give either experiment (what measures it) or why_not_run (what is missing)"
+            raise refuse(text, "why_not_run", "experiment")
+        metrics = ("loss", "nll") if self.kind == "loss" else ("acc_pct", "ece_pct")
+        if self.metric not in metrics:
+            raise refuse(f"a {self.kind} claim is of {' or '.join(metrics)}, not {self.metric}; mend one", "metric")
         if (self.margin is None) != (self.margin_why is None):
-            raise ValueError("margin and margin_why belong together")
-        if self.epoch is not None and self.protocol not in ("val", "val_augmented", "train_running"):
-            raise ValueError(f"epoch does not apply to protocol {self.protocol}; for the test set use at_epoch:K")
+            raise refuse("margin and margin_why belong together; give both or neither", "margin", "margin_why")
+        if self.epoch is not None and self.protocol not in CURVE_PROTOCOLS:
+            text = f"epoch does not apply to protocol {self.protocol}; for the test set use at_epoch:K"
+            raise refuse(text, "epoch")
+        if self.metric.endswith("_pct") and not 0 <= self.value <= 100:
+            raise refuse(f"a percentage lies between 0 and 100 (found {self.value!r}); give it in percent", "value")
+        if self.value < 0:
+            raise refuse(f"a loss is never below 0 (found {self.value!r}); leave out the sign", "value")
         return self
 
 
@@ -132,7 +149,7 @@ class Report(Model):
     """One YAML: recipe and experiments (already merged), claims, and what was assumed, changed and found."""
 
     schema_version: Literal[1] = Field(alias="schema")
-    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{1,29}$")]
+    id: ReportId
     title: Text
     source: Source
     summary: Text
