@@ -72,11 +72,18 @@ def report(profile: str, out: Path | None, from_mlflow: bool, reports_dir: Path)
 
 
 @click.command("ui")
-def ui() -> None:
-    """Serve MLflow's pages on this machine (127.0.0.1:5000)."""
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
+@reports_option
+def ui(port: int, reports_dir: Path) -> None:
+    """Serve MLflow's pages on this machine, with the committed evidence and this machine's runs in them."""
     from repro import track
+    from repro.suite.moving import show_evidence
 
-    command, env, links = track.ui(home())
+    track.ui_command(home(), port)  # refused before anything is shown where a server is named, or the port is taken
+    track.check_port(port)
+    new, everything = show_evidence(home(), reports_dir, say=click.echo)
+    click.echo(f"{everything} finished runs, {new} of them new in MLflow")
+    command, env, links = track.ui(home(), port)
     for link in links:
         click.echo(link)
     os.execvpe(command[0], command, {**os.environ, **env})

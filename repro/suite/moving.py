@@ -1,12 +1,21 @@
 """Records in and out of this machine."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from repro.errors import UserError
 from repro.execute import local
-from repro.record import read_records
+from repro.judge.claims import choose
+from repro.record import RunRecord, read_records
+from repro.spec.schema import Report
 from repro.suite.carrying import open_tracker, summarise
-from repro.suite.planning import notes_for
+from repro.suite.planning import Say, notes_for
+from repro.track.projection import digest
+
+if TYPE_CHECKING:
+    from repro.track import Tracker
+
+Member = tuple[RunRecord, dict[str, Path]]
 
 
 def export_bundle(home: Path, folder: Path) -> int:
@@ -26,9 +35,48 @@ def import_bundle(home: Path, folder: Path, offline: bool) -> tuple[int, int]:
     from repro import bundle
     from repro.spec.loading import load_all
 
-    records = [record for record, _ in bundle.load(folder)]  # refused here before anything is touched
+    members = list(bundle.load(folder))  # refused here before anything is touched
     tracker, reports = open_tracker(home, offline), load_all()
-    counts = bundle.import_into(folder, home, tracker, notes=lambda record: notes_for(reports, record))
+    counts = bundle.import_into(folder, home, None)
     if tracker is not None:
-        summarise(reports, home, records, tracker, print)
+        _project(reports, members, tracker, print)
+        summarise(reports, home, [record for record, _ in members], tracker, print)
     return counts
+
+
+def show_evidence(home: Path, reports_dir: Path, say: Say = print) -> tuple[int, int]:
+    """Show this machine's finished runs and the committed evidence in MLflow; return (new there, all).
+
+    What MLflow shows already is passed over. The parents' means are over all of it, one record a run key.
+    """
+    from repro.report import evidence
+    from repro.spec.loading import load_all
+
+    here = [(record, local.extras(path.parent)) for path, record in read_records(home / "runs", "*/record.json")]
+    members = {record.to_bytes(): (record, files) for record, files in here}
+    for record in evidence.committed(reports_dir):
+        members.setdefault(record.to_bytes(), (record, {}))
+    tracker, reports = open_tracker(home, offline=False), load_all()
+    assert tracker is not None
+    held = tracker.shown()
+    new = [member for data, member in members.items() if digest(data) not in held]
+    _project(reports, new, tracker, say)
+    _summarise_all(reports, [record for record, _ in members.values()], tracker)
+    return len(new), len(members)
+
+
+def _project(reports: dict[str, Report], members: list[Member], tracker: "Tracker", say: Say) -> None:
+    """Show records with their files; a report or experiment that the specs do not know is shown without their words."""
+    for number, (record, files) in enumerate(members, 1):
+        tracker.project(record, extras=files, notes=notes_for(reports, record))
+        if number % 20 == 0:
+            say(f"{number} of {len(members)} runs taken into MLflow")
+
+
+def _summarise_all(reports: dict[str, Report], records: list[RunRecord], tracker: "Tracker") -> None:
+    groups: dict[tuple[str, str, str], list[RunRecord]] = {}
+    for record in records:
+        groups.setdefault((record.report, record.experiments[0], record.profile), []).append(record)
+    for (report, experiment, profile), group in sorted(groups.items()):
+        chosen, _ = choose(group)
+        tracker.summarise(report, experiment, profile, chosen, notes_for(reports, chosen[0]))

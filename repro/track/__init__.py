@@ -9,6 +9,6 @@ from repro.track.connection import TrackingError
 from repro.track.live import Live
 from repro.track.projection import RunInfo
 from repro.track.tracker import Tracker
-from repro.track.ui import ui, ui_command, ui_env
+from repro.track.ui import check_port, ui, ui_command, ui_env
 
-__all__ = ["Live", "RunInfo", "Tracker", "TrackingError", "ui", "ui_command", "ui_env"]
+__all__ = ["Live", "RunInfo", "Tracker", "TrackingError", "check_port", "ui", "ui_command", "ui_env"]

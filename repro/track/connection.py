@@ -6,13 +6,15 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from repro.errors import UserError
-from repro.track import projection, store
+from repro.track import projection, store, views
+from repro.track.notes import line, report_note
 from repro.track.projection import Point
 
 CHUNK = 500  # a REST request may hold 1,000 metrics and 1 MB
@@ -22,6 +24,9 @@ _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+
+_NOTE, _OURS = "mlflow.note.content", "repro.note"  # the second one: digest of the note that we wrote
+_LOG = logging.getLogger(__name__)
 
 Logged = dict[int, dict[str, tuple[int, float]]]  # epoch -> metric -> (time, value)
 
@@ -78,7 +83,7 @@ class Connection:
             # Every library below has a family of its own; a plain TypeError or KeyError is a mistake of ours.
             if type(error).__module__ == "builtins" and not isinstance(error, OSError | ImportError):
                 raise
-            said = projection.line(store.redacted(str(error)), 300)
+            said = line(store.redacted(str(error)), 300)
             mend = "see that it is up and writable, or use --offline"
             if "out-of-date" in said:
                 mend = "back it up and run `mlflow db upgrade` on it"
@@ -88,11 +93,11 @@ class Connection:
         """Return `<prefix>/<report>`, with `/<profile>` for runs that do not count."""
         return f"{self.prefix}/{report}" + ("" if profile == "full" else f"/{profile}")
 
-    def experiment_id(self, report: str, profile: str, title: str = "") -> str:
+    def experiment_id(self, report: str, profile: str, notes: Mapping[str, Any] | None = None) -> str:
         """Find or create a report's MLflow experiment; raises UserError where one of that name was deleted."""
         name = self.experiment_name(report, profile)
         if name not in self._experiments:
-            found = self.client.get_experiment_by_name(name) or self._create_experiment(name, title or report)
+            found = self.client.get_experiment_by_name(name) or self._create_experiment(name)
             if found.lifecycle_stage == "deleted":
                 raise UserError(
                     f"MLflow at {self.store.shown}: experiment {name} was deleted, and its name stays taken; bring it "
@@ -100,14 +105,11 @@ class Connection:
                     "good with `mlflow gc`"
                 )
             self._experiments[name] = found.experiment_id
+            self.open_well(found, report_note(report, profile, notes or {}), better="headline" in (notes or {}))
         return self._experiments[name]
 
-    def _create_experiment(self, name: str, title: str) -> Any:
-        tags = {
-            "mlflow.experimentKind": "custom_model_development",
-            "mlflow.note.content": f"Runs of “{projection.line(title)}”, beside what it published.",
-            "repro.kind": "report",
-        }
+    def _create_experiment(self, name: str) -> Any:
+        tags = {"mlflow.experimentKind": "custom_model_development", "repro.kind": "report"}
         place = None
         if self.store.artifacts is not None:
             place = (self.store.artifacts / re.sub(r"[^A-Za-z0-9_-]", "_", name)).as_uri()
@@ -117,6 +119,35 @@ class Connection:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":  # else another machine was faster, and its one is ours
                 raise
         return self.client.get_experiment_by_name(name)
+
+    def open_well(self, experiment: Any, note: str = "", better: bool = False) -> None:
+        """Give an experiment its saved views, and a note where it has none or (`better`) an earlier one of ours.
+
+        What somebody changed in MLflow's pages stays; a failure is logged and costs no run.
+        """
+        try:
+            tags = views.missing(experiment.tags, experiment.creation_time) if self.views_work else {}
+            held = experiment.tags.get(_NOTE, "")
+            ours = better and projection.digest(held.encode()) == experiment.tags.get(_OURS)
+            if note not in ("", held) and (ours or not held):
+                tags |= {_NOTE: note, _OURS: projection.digest(note.encode())}
+            for key, value in tags.items():
+                self.client.set_experiment_tag(experiment.experiment_id, key, value)
+        except Exception as error:  # decoration, in a format of MLflow's own
+            _LOG.debug("experiment %s: no note or views (%s)", experiment.name, store.redacted(str(error)))
+
+    @cached_property
+    def views_work(self) -> bool:
+        """Whether the pages that show this store are of a version whose saved views we know."""
+        version = self.mlflow.__version__
+        if self.store.uri.startswith(("http://", "https://")):  # the server's pages, not ours
+            from mlflow.utils.credentials import get_default_host_creds
+            from mlflow.utils.rest_utils import http_request
+
+            version = http_request(get_default_host_creds(self.store.uri), "/version", "GET").text.strip()
+        if not (known := views.supported(version)):
+            _LOG.debug("MLflow %s: saved views are written for %s only", version, views.SEEN.pattern)
+        return known
 
     def experiments(self) -> list[Any]:
         """Return our MLflow experiments, by name."""
@@ -150,12 +181,20 @@ class Connection:
                     found.setdefault(row.step, {})[key] = (row.timestamp, row.value)
         return found
 
-    def write(self, run_id: str, points: Sequence[Point], tags: Mapping[str, str] | None = None) -> None:
-        """Log points, then tags, in chunks a server accepts."""
+    def write(
+        self,
+        run_id: str,
+        points: Sequence[Point],
+        tags: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> None:
+        """Log points, then params and tags, in chunks a server accepts."""
         entities = self.mlflow.entities
         rows = [entities.Metric(p.key, p.value, p.time, p.step) for p in points]
         for i in range(0, len(rows), CHUNK):
             self.client.log_batch(run_id, metrics=rows[i : i + CHUNK])
+        if params:
+            self.client.log_batch(run_id, params=[entities.Param(key, value) for key, value in params.items()])
         if tags:
             self.client.log_batch(run_id, tags=[entities.RunTag(key, value) for key, value in tags.items()])
 

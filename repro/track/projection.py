@@ -17,11 +17,12 @@ from typing import Any
 
 from repro.errors import UserError
 from repro.record import CLASSES, Entry, RunRecord
+from repro.track.notes import line, published_sentence
 
 STEP_POINTS = 2000  # MLflow's charts sample above 2,500 points a run
 STEP_CURVE = "step/loss_mean"
 TABLE = json.dumps([{"path": "per_class.json", "type": "table"}])  # gives "View as table" in MLflow's pages
-_TEXT, _LONG = 500, 7500  # MLflow refuses tags above 8,000 characters
+_LONG = 7500  # MLflow refuses tags above 8,000 characters
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,6 @@ def text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
-def line(value: Any, limit: int = _TEXT) -> str:
-    """Return a note's text on one line, cut to a length."""
-    plain = " ".join(str(value).split())
-    return plain if len(plain) <= limit else plain[: limit - 1] + "…"
-
-
 def params(info: RunInfo) -> dict[str, str]:
     """Return the frozen spec as dotted keys; a list of named steps is its names, with their options below it."""
     found = {"seed": text(info.seed), "profile": info.profile}
@@ -121,10 +116,16 @@ def tags(info: RunInfo) -> dict[str, str]:
         "repro.recipe_hash": info.recipe_hash[:12], "repro.env_class": info.env_class, "repro.profile": info.profile,
         "repro.ledger": info.ledger, "repro.data_order": info.data.get("order"), "repro.device": info.env.get("device"),
         "repro.host": platform.node(), "repro.state": "running", "repro.published": info.notes.get("published"),
+        "repro.protocol": info.notes.get("protocol"), "repro.place": place(info),
         "mlflow.user": user(), "mlflow.source.name": info.command, "mlflow.source.type": "JOB",
         "mlflow.source.git.commit": info.env.get("commit"), "mlflow.note.content": note(info),
     }  # fmt: skip
     return {key: value if key.endswith("content") else line(value, _LONG) for key, value in found.items() if value}
+
+
+def place(info: RunInfo) -> str:
+    """Return what runs are sorted by: each below the parent run of its experiment, by seed."""
+    return f"{info.experiments[0]} s{info.seed:06d}f{info.fold or 0:03d}"
 
 
 def user() -> str:
@@ -133,15 +134,6 @@ def user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
-
-
-def published_sentence(report: str, experiment: str, notes: Mapping[str, Any]) -> str:
-    """Return the plain sentence that says what is reproduced and what was published."""
-    paper = line(notes.get("report") or report)
-    if not notes.get("published"):
-        return f"{experiment} of “{paper}”; no published number is bound to it."
-    where = f" ({line(notes['where'])})" if notes.get("where") else ""
-    return f"{experiment} of “{paper}”: published {line(notes['published'])}{where}."
 
 
 def note(info: RunInfo) -> str:

@@ -2,23 +2,28 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from repro.record import CLASSES, RunRecord
-from repro.track.projection import Point, as_json, end_of, line, milliseconds, published_sentence, user
+from repro.track.notes import line, published_sentence
+from repro.track.projection import Point, RunInfo, as_json, end_of, milliseconds, params, user
+
+VERSION = 2  # of what is computed here: a parent run that shows another one's is made again
 
 
 @dataclass(frozen=True)
 class Summary:
-    """An experiment over its seeds: metric points of the mean curves and of `summary/*`, and the artifacts."""
+    """An experiment over its seeds: metric points (means, `summary/*`), what its runs share, and the artifacts."""
 
     start: int
     end: int
     points: list[Point]
+    params: dict[str, str]
+    tags: dict[str, str]
     files: dict[str, bytes]
 
 
@@ -52,6 +57,7 @@ def over_seeds(experiment: str, records: Sequence[RunRecord], notes: Mapping[str
         if good:
             numbers["delta_pp" if stem == "acc" else "delta"] = round(float(np.mean(good)) - published, 3)
     rows += [Point(f"summary/{name}", value, end, 0) for name, value in sorted(numbers.items())]
+    rows += [Point(key, value, end, min(r.epochs_done for r in records)) for key, value in mean_finals(records)]
     runs = [{"run_key": r.run_key, "seed": r.seed, "fold": r.fold, "value": values[r.run_key]} for r in records]
     head = {"experiment": experiment, "protocol": protocol, "metric": metric, **numbers, "runs": runs}
     found = {"summary.json": as_json(head), "curves.png": curves_png(series, f"{experiment}, {len(records)} runs")}
@@ -59,14 +65,33 @@ def over_seeds(experiment: str, records: Sequence[RunRecord], notes: Mapping[str
         mean = np.mean([r.confusion["last"] for r in records], axis=0)
         found["confusion/mean.json"] = as_json({"classes": CLASSES, "rows": "true class", "counts": mean.tolist()})
         found["confusion/mean.png"] = confusion_png(mean, CLASSES, f"{experiment}, mean of {len(records)} runs")
-    return Summary(start, end, rows, found)
+    devices = {line(r.env.get("device") or "") for r in records}
+    tags = {"repro.device": devices.pop()} if len(devices) == 1 and any(devices) else {}
+    return Summary(start, end, rows, shared_params(records), tags, found)
+
+
+def shared_params(records: Sequence[RunRecord]) -> dict[str, str]:
+    """Return the params that all runs of an experiment share, so that experiments compare as runs do."""
+    each = [params(RunInfo.of(record)).items() for record in records]
+    return {k: v for k, v in each[0] if k not in ("seed", "fold") and all((k, v) in other for other in each)}
+
+
+def mean_finals(records: Sequence[RunRecord]) -> Iterator[tuple[str, float]]:
+    """Yield `final/<protocol>/<metric>` and its mean, for what every run measured; the keys are the runs' own."""
+    for protocol in sorted(set.intersection(*(set(r.finals) for r in records))):
+        for metric in sorted(set.intersection(*(set(r.finals[protocol]) for r in records))):
+            values = [r.finals[protocol][metric] for r in records]
+            if all(v is not None and math.isfinite(v) for v in values):
+                decimals = 3 if metric.endswith("_pct") else 4
+                yield f"final/{protocol}/{metric}", round(float(np.mean(values)), decimals)
 
 
 def parent_tags(report: str, experiment: str, notes: Mapping[str, Any]) -> dict[str, str]:
     """Return the tags of an experiment's parent run."""
     found = {
         "repro.kind": "experiment", "repro.report": report, "repro.experiment": experiment,
-        "repro.published": line(notes.get("published") or ""), "mlflow.user": user(),
+        "repro.published": line(notes.get("published") or ""), "repro.protocol": line(notes.get("protocol") or ""),
+        "repro.place": experiment, "mlflow.user": user(),
         "mlflow.source.name": "repro", "mlflow.source.type": "JOB",
         "mlflow.note.content": published_sentence(report, experiment, notes),
     }  # fmt: skip

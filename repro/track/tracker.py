@@ -30,7 +30,7 @@ class Tracker(Connection):
 
     def create(self, info: RunInfo) -> str:
         """Create a run under its experiment's parent; returns its id. Needs the lock."""
-        exp_id = self.experiment_id(info.report, info.profile, str(info.notes.get("report") or ""))
+        exp_id = self.experiment_id(info.report, info.profile, info.notes)
         start, name = projection.milliseconds(info.started), info.experiments[0]
         parent = self.parent(exp_id, name)
         above = parent.info.run_id if parent else self.create_parent(exp_id, info.report, name, start, info.notes)
@@ -42,7 +42,7 @@ class Tracker(Connection):
     def _describe(self, run_id: str, info: RunInfo) -> None:
         """Log params and datasets; doing it again changes nothing."""
         entities = self.mlflow.entities
-        self.client.log_batch(run_id, params=[entities.Param(k, v) for k, v in projection.params(info).items()])
+        self.write(run_id, [], params=projection.params(info))
         self.client.log_inputs(run_id, [
             entities.DatasetInput(
                 entities.Dataset(name, digest, "local", json.dumps({"uri": name})),
@@ -52,9 +52,16 @@ class Tracker(Connection):
         ])  # fmt: skip
 
     def _matching(self, info: RunInfo) -> list[Any]:
-        exp_id = self.experiment_id(info.report, info.profile, str(info.notes.get("report") or ""))
+        exp_id = self.experiment_id(info.report, info.profile, info.notes)
         found = self.search([exp_id], kind="run", run_key=info.run_key)
         return [run for run in found if run.data.tags.get("repro.env_class") == info.env_class]
+
+    def find(self, record: RunRecord) -> str | None:
+        """Return the id of the run that shows a record whole, or None."""
+        info, stamp = RunInfo.of(record), digest(record.to_bytes())
+        with self.door(f"finding {info.name}"):
+            found = (run for run in self._matching(info) if run.data.tags.get("repro.record") == stamp)
+            return next((run.info.run_id for run in found), None)
 
     def start(self, info: RunInfo) -> Live:
         """Go on with the unfinished MLflow run of this key and env_class, or begin one (also beside a finished one).
@@ -121,9 +128,10 @@ class Tracker(Connection):
         if not records:
             raise UserError(f"{report}/{experiment}: nothing to summarise; no record was given")
         notes, records = dict(notes or {}), sorted(records, key=lambda r: (r.seed, r.fold or 0, r.run_key))
-        stamp = digest(b"".join([r.to_bytes() for r in records] + [json.dumps(notes, sort_keys=True).encode()]))
+        known = json.dumps([summary.VERSION, notes], sort_keys=True).encode()
+        stamp = digest(b"".join([*(r.to_bytes() for r in records), known]))
         with self.door(f"summarising {experiment}"), self.lock:
-            exp_id = self.experiment_id(report, profile, str(notes.get("report") or ""))
+            exp_id = self.experiment_id(report, profile, notes)
             parent = self.parent(exp_id, experiment)
             old = parent.data.tags.get("repro.summary") if parent else None
             if parent and old == stamp and parent.info.status == "FINISHED":
@@ -141,10 +149,17 @@ class Tracker(Connection):
                 run_id = parent.info.run_id
             # First the stamp: a summary cut short is gone on with by the same records and replaced for others.
             self.client.set_tag(run_id, "repro.summary", stamp)
-            self.write(run_id, made.points)
+            self.write(run_id, made.points, made.tags, made.params)
             self.upload(run_id, made.files)
             self.client.set_terminated(run_id, "FINISHED", made.end)
             return run_id
+
+    def shown(self) -> set[str]:
+        """Return the digests of the records whose runs are whole here."""
+        ids = [experiment.experiment_id for experiment in self.experiments()]
+        with self.door("listing runs"):
+            runs = [run for run in self.search(ids, kind="run") if run.info.status != "RUNNING"]
+        return {run.data.tags["repro.record"] for run in runs if "repro.record" in run.data.tags}
 
     def records(self) -> Iterator[tuple[str, bytes]]:
         """Yield (`runs:/<id>/record.json`, bytes) of every run that has one."""
@@ -155,4 +170,8 @@ class Tracker(Connection):
                     name = f"runs:/{run.info.run_id}/record.json"
                     if (data := self.download(run.info.run_id, "record.json")) is None:
                         raise TrackingError(f"MLflow at {self.store.shown}: {name} is gone; project the record again")
+                    if digest(data) != run.data.tags["repro.record"]:
+                        raise TrackingError(
+                            f"MLflow at {self.store.shown}: {name} is not the record that was put there"
+                        )
                     yield name, data

@@ -1,16 +1,18 @@
 """How MLflow's own pages are served and opened: one worker, this machine only, no telemetry, no job runners."""
 
+import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 from repro.errors import UserError
-from repro.track import store
+from repro.track import store, views
 from repro.track.tracker import Tracker
 
 HOST, PORT = "127.0.0.1", 5000
 
 
-def ui_command(home: Path) -> list[str]:
+def ui_command(home: Path, port: int = PORT) -> list[str]:
     """Return the command that serves MLflow's pages; raises UserError where MLFLOW_TRACKING_URI is a server already."""
     place = store.locate(home)
     if place.artifacts is None:
@@ -18,7 +20,7 @@ def ui_command(home: Path) -> list[str]:
     # One worker: with more, each request takes eight times as long.
     return [
         sys.executable, "-m", "mlflow", "server", "--backend-store-uri", place.uri,
-        "--artifacts-destination", str(place.artifacts), "--host", HOST, "--port", str(PORT), "--workers", "1",
+        "--artifacts-destination", str(place.artifacts), "--host", HOST, "--port", str(port), "--workers", "1",
     ]  # fmt: skip
 
 
@@ -27,9 +29,35 @@ def ui_env() -> dict[str, str]:
     return {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
-def ui(home: Path) -> tuple[list[str], dict[str, str], list[str]]:
+def check_port(port: int) -> None:
+    """Raise UserError where another program listens on a port of this machine, or it may not be opened."""
+    with socket.socket() as probe:
+        # As the server does: a port that was in use a moment ago is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise UserError(
+                f"--port {port}: cannot be opened on {HOST} ({error.strerror}); another server may be running there: "
+                "open it in a browser, or name another port"
+            ) from None
+
+
+def ui(home: Path, port: int = PORT) -> tuple[list[str], dict[str, str], list[str]]:
     """Return command, environment and a line a link; makes the store first, so that the server need not."""
-    command, tracker = ui_command(home), Tracker(home)
-    root, mode = f"http://{HOST}:{PORT}/#/experiments", "?workflowType=machine_learning"
-    links = [f"{e.name}: {root}/{e.experiment_id}/runs{mode}" for e in tracker.experiments()]
-    return command, ui_env(), [f"all: {root}{mode}", *links]
+    command, tracker = ui_command(home, port), Tracker(home)
+    root = f"http://{HOST}:{port}"
+    lines = [f"all: {root}/#/experiments?workflowType=machine_learning"]
+    for experiment in tracker.experiments():
+        tracker.open_well(experiment)
+        lines += links(root, experiment.name, tracker.client.get_experiment(experiment.experiment_id))
+    return command, ui_env(), lines
+
+
+def links(root: str, name: str, experiment: Any) -> list[str]:
+    """Return the lines for an experiment: a link to each of its views, or one to MLflow's own."""
+    here = {key: title for key, (title, _) in views.views().items() if views.holds(experiment.tags, key)}
+    if not here:
+        return [f"{name}: {views.link(root, experiment.experiment_id, None)}"]
+    shown = [f"  {title}: {views.link(root, experiment.experiment_id, key)}" for key, title in here.items()]
+    return [f"{name}", *shown]

@@ -1,0 +1,147 @@
+"""`repro ui` on a fresh clone: the committed evidence is in MLflow, once, and mistakes are one sentence."""
+
+import dataclasses
+import os
+import socket
+from contextlib import closing
+
+import pytest
+from click.testing import CliRunner
+
+from repro.cli import main
+from repro.record import write_atomically
+from repro.suite.moving import import_bundle, show_evidence
+from repro.track import Tracker
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    for name in ("confusion_png", "curves_png"):
+        monkeypatch.setattr(f"repro.plots.{name}", lambda *_: b"png")
+
+
+@pytest.fixture
+def reports(tmp_path, make_record):
+    """A reports folder: two seeds of a known experiment, one record of a report that has no spec here."""
+    folder = tmp_path / "reports"
+    for record in (
+        make_record(epochs=3, images=200),
+        make_record(epochs=3, images=200, seed=1),
+        make_record(epochs=3, images=200, seed=7, report="unheard2030", experiments=["first"]),
+    ):
+        write_atomically(folder / record.report / "evidence" / record.file_name, record.to_bytes())
+    return folder
+
+
+def names(tracker, kind):
+    ids = [e.experiment_id for e in tracker.experiments()]
+    return sorted(run.info.run_name for run in tracker.search(ids, kind=kind))
+
+
+def test_the_evidence_is_shown_once(home, reports, monkeypatch):
+    assert show_evidence(home, reports) == (3, 3)
+    tracker = Tracker(home)
+    assert [e.name for e in tracker.experiments()] == ["cifar10/chen2024", "cifar10/unheard2030"]
+    assert names(tracker, "run") == ["s0 resnet68", "s1 resnet68", "s7 first"]
+    assert names(tracker, "experiment") == ["first", "resnet68"]
+    (parent,) = [r for r in tracker.search(["1"], kind="experiment")]
+    assert parent.data.metrics["summary/n_seeds"] == 2
+    assert parent.data.metrics["summary/published"] == 90.14
+    assert len({data for _, data in tracker.records()}) == 3
+    assert not (home / "runs").exists()  # shown, but not counted as trained here
+    monkeypatch.setattr(Tracker, "project", lambda *_, **__: pytest.fail("shown again"))
+    monkeypatch.setattr("repro.track.summary.over_seeds", lambda *_: pytest.fail("summarised again"))
+    assert show_evidence(home, reports) == (0, 3)
+
+
+def test_runs_of_this_machine_and_the_evidence_are_summarised_together(home, reports, make_record):
+    mine = make_record(epochs=3, images=200, seed=2)
+    theirs = make_record(epochs=3, images=200)
+    again = dataclasses.replace(theirs, started="2026-02-02T00:00:00+00:00", command="again")
+    for record in (mine, again):
+        write_atomically(home / "runs" / record.run_key / "record.json", record.to_bytes())
+    (home / "runs" / mine.run_key / "journal.jsonl").write_bytes(b"")
+    assert show_evidence(home, reports) == (5, 5)
+    tracker = Tracker(home)
+    (parent,) = [r for r in tracker.search(["1"], kind="experiment")]
+    assert parent.data.metrics["summary/n_seeds"] == 3  # one record a run key: `again` stands beside
+    assert names(tracker, "run").count("s0 resnet68") == 2
+
+
+def test_a_bundle_is_shown_with_its_files(home, tmp_path, make_record):
+    from repro import bundle
+
+    record, extra = make_record(epochs=3, images=200), tmp_path / "probabilities.npz"
+    extra.write_bytes(b"probabilities")
+    bundle.export([(record, {"probabilities.npz": extra})], tmp_path / "bundle")
+    assert import_bundle(home, tmp_path / "bundle", offline=False) == (1, 0)
+    assert import_bundle(home, tmp_path / "bundle", offline=False) == (0, 1)
+    assert [p.read_bytes() for p in home.glob("artifacts/**/probabilities.npz")] == [b"probabilities"]
+    assert names(Tracker(home), "experiment") == ["resnet68"]
+
+
+@pytest.fixture
+def run_ui(home, reports, monkeypatch):
+    """Call `repro ui`; a server it would become is noted instead."""
+    monkeypatch.setenv("REPRO_HOME", str(home))
+    became = []
+    monkeypatch.setattr(os, "execvpe", lambda *args: became.append(args))
+
+    def call(*arguments):
+        result = CliRunner().invoke(main, ["ui", "--reports", str(reports), *arguments])
+        return result, became
+
+    return call
+
+
+def free_port():
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_ui_shows_then_serves(run_ui):
+    port = free_port()
+    result, became = run_ui("--port", str(port))
+    assert result.exit_code == 0, result.output
+    assert "3 finished runs, 3 of them new in MLflow" in result.output
+    assert f"Published beside ours: http://127.0.0.1:{port}/#/experiments/1/runs" in result.output
+    ((program, command, environment),) = became
+    assert command[command.index("--port") + 1] == str(port)
+    assert command[command.index("--workers") + 1] == "1"
+    assert command[0] == program
+    assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+
+
+def refused(result, became):
+    assert result.exit_code == 2
+    assert became == []
+    (sentence,) = result.stderr.splitlines()
+    return sentence
+
+
+def test_a_port_in_use_is_one_sentence(run_ui, home):
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        sentence = refused(*run_ui("--port", str(port)))
+    assert f"--port {port}: cannot be opened on 127.0.0.1" in sentence
+    assert Tracker(home).experiments() == []
+
+
+def test_a_server_in_the_environment_is_refused_as_before(run_ui, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    assert "is a server already" in refused(*run_ui())
+
+
+def test_a_broken_evidence_file_is_named(run_ui, reports):
+    (reports / "chen2024" / "evidence" / "broken.json").write_text('{"schema": 1, ')
+    assert "broken.json: not a run record" in refused(*run_ui("--port", str(free_port())))
+
+
+def test_without_evidence_there_is_nothing_to_show(run_ui, tmp_path):
+    result, became = run_ui("--port", str(free_port()), "--reports", str(tmp_path / "none"))
+    assert "0 finished runs" in result.output
+    assert len(became) == 1
