@@ -1,18 +1,19 @@
 # Thin: every target installs what it needs, then calls `repro`, pytest or the linters.
 #   make reproduce-all PROFILE=quick REPORT=chen2024 EXPERIMENT=resnet68 SEEDS=0-2 DEVICE=cuda:0 VENV=~/venv
+#   make reproduce-all DEVICES=cuda:0,cuda:1
 PYTHON  ?= python3
 VENV    ?= .venv
 PROFILE ?= auto
 SEEDS   ?= 0
-DEVICE  ?= auto
 TIERS    = --tier headline --tier core
 TARGET   = $(if $(EXPERIMENT),$(or $(REPORT),$(error EXPERIMENT needs REPORT))/$(EXPERIMENT),$(or $(REPORT),--all) $(TIERS))
+PLACE    = $(if $(DEVICE),--device $(DEVICE)) $(if $(DEVICES),--devices $(DEVICES))
 BIN      = $(VENV)/bin
 
 .PHONY: reproduce-all reports mlflow-ui test lint install
 
 reproduce-all: install
-	$(BIN)/repro run $(TARGET) --profile $(PROFILE) --seeds $(SEEDS) --device $(DEVICE) --pages
+	$(BIN)/repro run $(TARGET) --profile $(PROFILE) --seeds $(SEEDS) $(PLACE) --pages
 
 reports: install
 	$(BIN)/repro report

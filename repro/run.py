@@ -28,7 +28,7 @@ from repro.spec.recipe import Cosine, Plateau, Recipe, ResNet
 from repro.spec.schema import Report
 from repro.train import checkpoint, schedule
 from repro.train.engine import Fitted, Held, fit
-from repro.train.optim import maker
+from repro.train.optim import Make, maker
 from repro.train.protocols import finals, step_curves
 from repro.train.step import NUMERICS, Stepper
 
@@ -74,7 +74,9 @@ def adapt(recipe: Recipe, profile: str, images: int) -> Recipe:
     if profile == "quick" and isinstance(plan, Plateau):
         plan = plan.model_copy(update={"patience": max(1, plan.patience // 10)})
     split = recipe.data.split
-    scaled = {key: value * images // FULL_TRAIN_IMAGES for key, value in (("train", split.train), ("val", split.val))}
+    # At least one image of what there is: a schedule may watch the validation loss, however few images validate.
+    parts = {"train": split.train, "val": split.val}
+    scaled = {key: max(1, n * images // FULL_TRAIN_IMAGES) if n else 0 for key, n in parts.items()}
     data = recipe.data.model_copy(update={"split": split.model_copy(update=scaled)})
     budget = recipe.budget.model_copy(update={"epochs": epochs})
     return recipe.model_copy(update={"data": data, "budget": budget, "schedule": plan})
@@ -106,7 +108,11 @@ def check_models(reports: Mapping[str, Report]) -> Iterator[str]:
 
 
 def execute(
-    run: Run, dataset: Dataset, options: Options, on_epoch: Callable[[Entry], bool] = lambda entry: True
+    run: Run,
+    dataset: Dataset,
+    options: Options,
+    on_epoch: Callable[[Entry], bool] = lambda entry: True,
+    on_step: Callable[[int, int], None] = lambda done, of: None,
 ) -> RunRecord | None:
     """Train a run to the end of its budget and return its record, already written to its folder.
 
@@ -118,17 +124,17 @@ def execute(
     attempts = _attempts(folder, run, options)
     recipe = adapt(run.recipe, run.profile, len(dataset.x_train))
     stepper, held = assemble(recipe, run, dataset, options)
-    optim = recipe.optim.model_dump(exclude={"name", "lr", "recreate_each_epoch"})
     fitted = fit(
         stepper,
         held,
-        maker(recipe.optim.name, lr=recipe.optim.lr, **optim),
+        optimizer_of(recipe),
         schedule.build(lr=recipe.optim.lr, **recipe.schedule.model_dump()),
         seed=run.seed,
         epochs=recipe.budget.epochs,
         folder=folder,
         recreate_each_epoch=recipe.optim.recreate_each_epoch,
         on_epoch=on_epoch,
+        on_step=on_step,
     )
     if len(fitted.entries) < recipe.budget.epochs:
         return None
@@ -171,6 +177,12 @@ def assemble(recipe: Recipe, run: Run, dataset: Dataset, options: Options) -> tu
         recipe.data.val_transform == "train",
     )
     return stepper, held
+
+
+def optimizer_of(recipe: Recipe) -> Make:
+    """Return what makes the recipe's optimizer for some parameters."""
+    arguments = recipe.optim.model_dump(exclude={"name", "lr", "recreate_each_epoch"})
+    return maker(recipe.optim.name, lr=recipe.optim.lr, **arguments)
 
 
 def identity(run: Run, dataset: Dataset, options: Options, env: dict[str, Any], started: str) -> dict[str, Any]:

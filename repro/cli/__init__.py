@@ -50,6 +50,7 @@ def main() -> None:
 
 
 for command in (
-    look.list_, author.validate, data.data, train.run, look.status, look.report, bundle.bundle, look.ui,
+    look.list_, author.new, author.validate, author.schema, data.data, train.run, look.status, look.report,
+    bundle.bundle, look.ui,
 ):  # fmt: skip
     main.add_command(command)

@@ -3,10 +3,39 @@
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from repro.cli.options import PROFILES, TIERS, budget_of, home, offline_option, reports_option, seeds_of
+from repro.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def names_of(_ctx: click.Context, _param: click.Parameter, text: str | None) -> list[str] | None:
+    """Parse `cuda:0,cuda:1` into names."""
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",")]
+    if not all(names) or "auto" in names:
+        raise click.BadParameter(f"{text!r}: expected devices such as cuda:0,cuda:1")
+    return names
+
+
+def pick_devices(device: str | None, devices: list[str] | None) -> "list[torch.device]":
+    """Return the devices asked for; raises UserError for one that is not there, and where two are not of a kind."""
+    from repro import environment
+
+    if devices is None:
+        return [environment.pick_device(device or "auto")]
+    if device is not None:
+        raise UserError("--device and --devices: expected one of them, both are given; leave one out")
+    found = [environment.pick_device(name) for name in devices]
+    if len({one.type for one in found}) > 1:
+        raise UserError(f"--devices {','.join(devices)}: expected devices of one kind; give cpu ones or cuda ones")
+    return found
 
 
 @click.command()
@@ -22,7 +51,8 @@ from repro.cli.options import PROFILES, TIERS, budget_of, home, offline_option, 
     "smoke: an embedded sample. Only full counts.",
 )
 @click.option("--seeds", callback=seeds_of, default="0", show_default=True, help="0, 0-2 or 0,3,5.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: auto]")
+@click.option("--devices", callback=names_of, metavar="D,D,...", help="Several, one process each: cuda:0,cuda:1.")
 @click.option(
     "--precision",
     type=click.Choice(["auto", "bf16", "fp32"]),
@@ -40,33 +70,46 @@ from repro.cli.options import PROFILES, TIERS, budget_of, home, offline_option, 
 )
 @click.option("--pages", is_flag=True, help="Write the pages afterwards, as `repro report` does.")
 @click.option("--dry-run", is_flag=True, help="Print what would be run.")
+@click.option("-q", "--quiet", is_flag=True, help="Print failures and the final table only.")
+@click.option("--log-model", is_flag=True, help="Log each experiment's first network in MLflow (torch.export).")
 @offline_option
 @reports_option
 def run(
-    targets: tuple[str, ...], everything: bool, tiers: tuple[str, ...], profile: str, seeds: list[int], device: str,
-    precision: str, deterministic: bool, budget: float | None, missing: bool, force: bool, pages: bool, dry_run: bool,
-    offline: bool, reports_dir: Path,
+    targets: tuple[str, ...], everything: bool, tiers: tuple[str, ...], profile: str, seeds: list[int],
+    device: str | None, devices: list[str] | None, precision: str, deterministic: bool, budget: float | None,
+    missing: bool, force: bool, pages: bool, dry_run: bool, quiet: bool, log_model: bool, offline: bool,
+    reports_dir: Path,
 ) -> None:  # fmt: skip
     """Train experiments: REPORT, REPORT/EXPERIMENT, or --all. Interrupted runs go on where they were."""
+    if log_model and offline:
+        raise UserError("--log-model: expected MLflow, but --offline leaves it out; leave out one of them")
     from repro.spec.loading import load_all
     from repro.spec.selection import select
 
     reports = load_all()
     chosen = select(reports, targets, everything, tiers)
-    from repro import environment, suite
+    from repro import suite
+    from repro.progress import training
 
-    where = environment.pick_device(device)
+    display = training.display(click.echo, quiet)
     plan = suite.plan(
-        reports, chosen, profile=profile, seeds=seeds, device=where, precision=precision, deterministic=deterministic,
-        home=home(), command="repro " + shlex.join(sys.argv[1:]), reports_dir=reports_dir, missing=missing, dry=dry_run,
-        say=click.echo,
+        reports, chosen, profile=profile, seeds=seeds, devices=pick_devices(device, devices), precision=precision,
+        deterministic=deterministic, home=home(), command="repro " + shlex.join(sys.argv[1:]), reports_dir=reports_dir,
+        missing=missing, force=force, dry=dry_run, say=display.say,
     )  # fmt: skip
     if dry_run:
         for item in plan.runs:
             click.echo(f"{item.key}  {item.name}  {item.profile}  {item.tier}")
+        loads = suite.foresee(plan, offline=offline, refuse=False, say=click.echo)
+        suite.estimate(plan, loads, budget_s=budget, measure=False, say=click.echo)
         return
-    outcomes = suite.carry_out(plan, offline=offline, force=force, budget_s=budget, say=click.echo)
-    code = suite.conclude(outcomes, say=click.echo)
+    outcomes = suite.carry_out(plan, offline=offline, budget_s=budget, display=display)
+    if log_model:
+        from repro.suite.models import log_trained
+
+        log_trained(outcomes, home(), display.say)
+    code = suite.conclude(outcomes, plan.notes, say=click.echo)
     if pages:
-        suite.show_pages(plan, say=click.echo)
+        suite.show_pages(plan, say=display.say)
+    suite.where_next(plan, pages, offline, say=display.say)
     sys.exit(code)

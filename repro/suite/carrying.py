@@ -1,15 +1,18 @@
-"""Carrying a plan out: train, show in MLflow, summarise, say what became of each run."""
+"""Carrying a plan out: train, show in MLflow, summarise."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repro.errors import UserError
-from repro.execute import local
-from repro.execute.local import Outcome
+from repro.execute import local, pool
+from repro.execute.outcome import Job, Outcome
+from repro.progress.training import Lines
 from repro.record import RunRecord, read_records
 from repro.spec import ledger
 from repro.spec.schema import Report
+from repro.suite.forecasting import estimate, foresee, threads_of
 from repro.suite.planning import Plan, Say, notes_for
 
 if TYPE_CHECKING:
@@ -25,27 +28,40 @@ def open_tracker(home: Path, offline: bool) -> "Tracker | None":
     return Tracker(home)
 
 
-def carry_out(plan: Plan, *, offline: bool, force: bool, budget_s: float | None, say: Say) -> list[Outcome]:
-    """Train what is to be trained, then bring the experiments' summaries in MLflow up to date."""
-    assert plan.dataset is not None, "a dry plan cannot be carried out"
+def carry_out(plan: Plan, *, offline: bool, budget_s: float | None, display: Lines) -> list[Outcome]:
+    """Say what it will take, train what is to be trained, then bring the experiments' summaries up to date.
+
+    What can be refused is refused before the first run, and too little disk before anything is written.
+    """
+    loads = foresee(plan, offline=offline, refuse=True, say=display.say)
+    opener = partial(open_tracker, plan.options.home, offline)
+    if (tracker := opener()) is not None:
+        _refuse_deleted(plan, tracker)
+    dataset = plan.provide()
+    forecast = estimate(plan, loads, budget_s=budget_s, measure=display.shows_estimates, say=display.say)
     if plan.profile == "full":
         # What was claimed is written down before the first run that is judged against it.
         ledger.write(plan.reports.values(), plan.reports_dir / "ledger")
-    tracker = open_tracker(plan.options.home, offline)
-    outcomes = local.run_all(
-        plan.runs,
-        plan.dataset,
-        plan.options,
-        tracker=tracker,
-        notes=plan.notes,
-        force=force,
-        budget_s=budget_s,
-        say=say,
-    )
-    if tracker is not None and not summarise(plan.reports, plan.options.home, outcomes, tracker, say):
-        for outcome in outcomes:
-            outcome.synced = False
+    jobs = [Job(run, plan.notes.get(run.key, {}), plan.force, budget_s) for run in plan.runs]
+    with display:
+        display.plan(forecast.work, forecast.measured, len(plan.devices))
+        if len(plan.devices) == 1:
+            outcomes = local.run_all(jobs, dataset, plan.options, tracker=tracker, display=display)
+        else:
+            outcomes = pool.run_all(
+                jobs, dataset, plan.devices, threads_of(plan), profile=plan.profile, tracker=tracker,
+                open_tracker=opener, work=forecast.work, display=display,
+            )  # fmt: skip
+        if tracker is not None and not summarise(plan.reports, plan.options.home, outcomes, tracker, display.say):
+            for outcome in outcomes:
+                outcome.synced = False
     return outcomes
+
+
+def _refuse_deleted(plan: Plan, tracker: "Tracker") -> None:
+    with tracker.door("looking for the experiments"):
+        for run in plan.runs:
+            tracker.experiment_id(run.report, run.profile, plan.notes.get(run.key, {}))
 
 
 def summarise(
@@ -65,17 +81,3 @@ def summarise(
         say(f"MLflow's summaries are not up to date: {error}")
         return False
     return True
-
-
-def conclude(outcomes: Sequence[Outcome], say: Say) -> int:
-    """Print what became of each run; return the exit code: 1 when one failed or is not in MLflow yet."""
-    width = max((len(o.run.name) for o in outcomes), default=0)
-    say("")
-    for o in outcomes:
-        result = f"test {o.record.finals['last']['acc_pct']:6.2f} %" if o.record else o.reason
-        say(f"{o.run.name:<{width}}  {o.run.profile:<5}  {o.state:<8}  {result}")
-    count = {state: sum(o.state == state for o in outcomes) for state in ("trained", "skipped", "stopped", "failed")}
-    say(", ".join(f"{n} {state}" for state, n in count.items() if n) or "nothing to do")
-    if unsynced := sum(not o.synced for o in outcomes):
-        say(f"{unsynced} not in MLflow yet: run the same command again once the tracking server answers")
-    return 1 if count["failed"] or unsynced else 0

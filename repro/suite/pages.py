@@ -31,14 +31,13 @@ def write_pages(profile: str, home: Path, reports_dir: Path, out: Path | None, f
 
 
 def show_pages(plan: Plan, say: Say) -> None:
-    """Write the pages of a request's profile and say where to look next; after smoke also what the evidence holds."""
+    """Write the pages of a request's profile and say where; after smoke also what the evidence holds."""
     from repro.report import evidence, terminal
 
     home = plan.options.home
     for path in write_pages(plan.profile, home, plan.reports_dir, None):
         if path.name == "README.md":
             say(f"Pages: {path}")
-    say("MLflow: `repro ui` (or `make mlflow-ui`)")
     if plan.profile != "full":
         held = [record for record in evidence.committed(plan.reports_dir) if record.counts]
         overview = plan.reports_dir / "README.md"

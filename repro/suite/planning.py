@@ -25,11 +25,33 @@ class Plan:
 
     reports: dict[str, Report]
     runs: list[Run]
-    dataset: Dataset | None  # None in a dry plan
-    options: Options
+    dataset: Dataset | None  # None in a dry plan, and where it is yet to be downloaded
+    devices: list[Options]  # one a device; the same but for the device and what follows from it
     profile: str
     reports_dir: Path
+    force: bool = False
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def options(self) -> Options:
+        """Where and how runs are made, on the first device."""
+        return self.devices[0]
+
+    @property
+    def download(self) -> bool:
+        """Whether the data is to be downloaded first: a CUDA machine without it fetches it."""
+        cuda = self.options.device.type == "cuda"
+        return self.profile != "smoke" and cuda and not cifar10.cache_path(self.options.home).exists()
+
+    def provide(self) -> Dataset:
+        """Return the data, downloaded if need be."""
+        if self.dataset is None:
+            from repro.progress import download
+
+            with download.shown("CIFAR-10") as progress:
+                cifar10.fetch(self.options.home, progress)
+            self.dataset = dataset_of(self.profile, self.options.home)
+        return self.dataset
 
 
 def plan(
@@ -38,34 +60,32 @@ def plan(
     *,
     profile: str,
     seeds: Sequence[int],
-    device: torch.device,
+    devices: Sequence[torch.device],
     precision: str,
     deterministic: bool,
     home: Path,
     command: str,
     reports_dir: Path,
     missing: bool = False,
+    force: bool = False,
     dry: bool = False,
     say: Say = print,
 ) -> Plan:
     """Turn experiments and seeds into runs on verified data. `auto` is full on CUDA, smoke elsewhere.
 
-    A CUDA machine without the data downloads it; elsewhere its absence is refused. A `dry` plan touches no data.
+    Data that is not here is refused, or left to `Plan.provide` where it will be downloaded. A `dry` plan touches none.
     """
     if profile == "auto":
-        profile = "full" if device.type == "cuda" else "smoke"
+        profile = "full" if devices[0].type == "cuda" else "smoke"
         if profile == "smoke":
             say("No CUDA device: a smoke run of a few steps on an embedded sample. It shows that everything works;")
             say("nothing in it counts. The committed evidence is what the reports rest on.")
-    if not dry and profile != "smoke" and device.type == "cuda" and not cifar10.cache_path(home).exists():
-        say("CIFAR-10 is not here yet: downloading it (170 MB)")
-        cifar10.fetch(home)
-    dataset = None if dry else dataset_of(profile, home)
     key = sample.load().key if profile == "smoke" else f"{FULL_TRAIN}:{FULL_TEST}"
-    options = Options(
-        home, device, environment.pick_precision(precision, device), deterministic, command,
-        ledger.ledger_id(ledger.claims(reports.values())),
-    )  # fmt: skip
+    claimed = ledger.ledger_id(ledger.claims(reports.values()))
+    options = [
+        Options(home, device, environment.pick_precision(precision, device), deterministic, command, claimed)
+        for device in devices
+    ]
     runs = [run for report, arms in chosen for run in runs_of(report, arms, seeds, key, profile)]
     if missing:
         from repro.report import evidence
@@ -73,18 +93,26 @@ def plan(
         held = {record.run_key for record in evidence.committed(reports_dir)}
         runs = [run for run in runs if run.key not in held]
     notes = {run.key: notes_of(reports[run.report], run.experiments[0]) for run in runs}
-    return Plan(reports, runs, dataset, options, profile, reports_dir, notes)
+    made = Plan(reports, runs, None, options, profile, reports_dir, force, notes)
+    if not dry and not made.download:
+        made.dataset = dataset_of(profile, home)
+    return made
 
 
 def notes_of(report: Report, experiment: str) -> dict[str, Any]:
-    """Return the words MLflow shows with an experiment: titles, and its first headline number with its place."""
+    """Return the words MLflow shows with an experiment: titles, and headline numbers with their places."""
     notes = {"report": report.title, "experiment": report.experiments[experiment].title}
-    measured = [c for c in report.claims if isinstance(c, MeasuredClaim) and c.experiment == experiment]
-    for claim in sorted(measured, key=lambda c: not c.headline)[:1]:
-        unit = " %" if claim.metric.endswith("_pct") else ""
-        notes |= {"published": f"{claim.value:.{claim.decimals}f}{unit}", "where": claim.where}
+    measured = [c for c in report.claims if isinstance(c, MeasuredClaim)]
+    for claim in sorted((c for c in measured if c.experiment == experiment), key=lambda c: not c.headline)[:1]:
+        notes |= {"published": _printed(claim), "where": claim.where}
         notes |= {"metric": claim.metric, "protocol": claim.protocol}
+    if heads := [c for c in measured if c.headline]:
+        notes["headline"] = ", ".join(f"{_printed(c)} for {c.experiment or c.id} ({c.where})" for c in heads[:3])
     return notes
+
+
+def _printed(claim: MeasuredClaim) -> str:
+    return f"{claim.value:.{claim.decimals}f}" + (" %" if claim.metric.endswith("_pct") else "")
 
 
 def notes_for(reports: dict[str, Report], record: RunRecord) -> dict[str, Any]:

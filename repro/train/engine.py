@@ -54,10 +54,12 @@ def fit(
     folder: Path,
     recreate_each_epoch: bool = False,
     on_epoch: Callable[[Entry], bool] = lambda entry: True,
+    on_step: Callable[[int, int], None] = lambda done, of: None,
 ) -> Fitted:
     """Train `stepper.model` for `epochs` epochs, or for those that `folder`'s checkpoint has not done yet.
 
-    `on_epoch` sees each epoch's entry once it is durable, and ends the training early by returning False.
+    `on_epoch` sees each epoch's entry once it is durable, and ends the training early by returning False. `on_step`
+    is told how many of the epoch's steps have been issued: two numbers the host knows, so that nothing waits.
     """
     model, journal = stepper.model, Journal(folder / "journal.jsonl")
     optimizer = make_optimizer(model.parameters())
@@ -81,6 +83,7 @@ def fit(
         for i in range(stepper.steps):
             set_lr(optimizer, schedule(epoch, i / stepper.steps, history))
             stepper.step(i, draws, optimizer)
+            on_step(i + 1, stepper.steps)
         model.eval()
         logits["last"], measured = measure(stepper, held, seed, epoch)
         metrics, steps = read_out(stepper, measured)  # the one host sync of the epoch

@@ -1,0 +1,53 @@
+"""What there is to do and what became of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from repro.record import RunRecord
+from repro.spec.identity import Run
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to be done: `notes` are the words MLflow shows with it, `left_s` the time that it may take."""
+
+    run: Run
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    force: bool = False
+    left_s: float | None = None
+
+
+@dataclass
+class Outcome:
+    """What became of one run: trained, skipped, stopped or failed, with its record or the reason."""
+
+    run: Run
+    state: str
+    record: RunRecord | None = None
+    reason: str = ""
+    synced: bool = True
+
+    @property
+    def said(self) -> str:
+        """The outcome as a sentence's end."""
+        if self.record is None:
+            return f"{self.state}: {self.reason}"
+        last = f"test {self.record.finals['last']['acc_pct']:.2f} % after {self.record.epochs_done} epoch"
+        last += "s" * (self.record.epochs_done != 1)
+        if self.state == "skipped":
+            return f"done before: {last}"
+        return f"{self.record.state}: {last}, {self.record.seconds:.0f} s, {self.record.images_per_s:.0f} images/s"
+
+
+def finished_record(folder: Path) -> RunRecord | None:
+    """Return the record of a run this machine has finished, or None."""
+    path = folder / "record.json"
+    return RunRecord.from_bytes(path.read_bytes(), str(path)) if path.exists() else None
+
+
+def extras(folder: Path) -> dict[str, Path]:
+    """Return what a finished run's folder offers beside the record: journal and class probabilities."""
+    names = ("journal.jsonl", "probabilities.npz")
+    return {name: folder / name for name in names if (folder / name).exists()}

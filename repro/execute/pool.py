@@ -1,0 +1,159 @@
+"""Runs on several devices: one process a device, each given the longest run that is left."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing import connection as connections
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+
+from repro.data.cifar10 import Dataset
+from repro.execute import process
+from repro.execute.local import attempt
+from repro.execute.outcome import Job, Outcome, finished_record
+from repro.execute.shown import Shown, info_of
+from repro.execute.worker import OpenTracker, serve
+from repro.progress.training import Lines
+from repro.record import Journal
+from repro.run import Options, folder_of
+from repro.track import Tracker
+
+
+@dataclass(eq=False)
+class Worker:
+    """One device's process, the job that it is at, and whether that has come as far as training."""
+
+    process: SpawnProcess
+    connection: Connection
+    options: Options
+    job: Job | None = None
+    training: bool = False
+
+
+class Pool:
+    """The processes of one call, and what has become of its jobs."""
+
+    def __init__(self, jobs: Sequence[Job], dataset: Dataset, tracker: Tracker | None, display: Lines):
+        self.waiting, self.total, self.dataset = list(jobs), len(jobs), dataset
+        self.tracker, self.display = tracker, display
+        self.began, self.begun = time.monotonic(), 0
+        self.workers: list[Worker] = []
+        self.leaving: list[Worker] = []
+        self.outcomes: dict[str, Outcome] = {}
+
+    def next_job(self) -> Job:
+        """Take the next job, show that it begins, and say how much of the budget is left for it."""
+        job, self.begun = self.waiting.pop(0), self.begun + 1
+        self.display.begin(job.run, self.begun, self.total)
+        spent = time.monotonic() - self.began
+        return job if job.left_s is None else replace(job, left_s=job.left_s - spent)
+
+    def skip(self, options: Options) -> None:
+        """Do what needs no training here, so that no process is started for it: what is done, or has no time left."""
+        todo, self.waiting = self.waiting, []
+        for job in todo:
+            unfinished = job.force or finished_record(folder_of(job.run, options.home)) is None
+            if unfinished and (job.left_s is None or job.left_s > 0):
+                self.waiting.append(job)
+        for job in [job for job in todo if job not in self.waiting]:
+            self.begun += 1
+            self.display.begin(job.run, self.begun, self.total)
+            self.outcomes[job.run.key] = attempt(job, self.dataset, options, self.tracker, self.display)
+
+    def give(self, worker: Worker) -> None:
+        """Hand the worker the next job, or tell it that there is none."""
+        worker.job, worker.training = self.next_job() if self.waiting else None, False
+        try:
+            worker.connection.send(worker.job)
+        except OSError:
+            self.lose(worker, "")
+            return
+        if worker.job is None:
+            self.workers.remove(worker)
+            self.leaving.append(worker)
+
+    def hear(self, worker: Worker) -> None:
+        """Take one message of a worker's; none any more means that its process is gone."""
+        try:
+            kind, *rest = worker.connection.recv()
+        except (EOFError, OSError):
+            self.lose(worker, "")
+            return
+        if kind == "show":
+            worker.training |= rest[0] == "train"
+            getattr(self.display, rest[0])(*rest[1:])
+        elif kind == "lost":
+            self.lose(worker, rest[0])
+        else:
+            self.outcomes[rest[0].run.key] = rest[0]
+            self.give(worker)
+
+    def lose(self, worker: Worker, reason: str) -> None:
+        """Give up a worker: its run has failed, the others go on."""
+        self.workers.remove(worker)
+        process.stop(worker.process)
+        code = worker.process.exitcode or 0
+        died = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+        if worker.job is not None:
+            if worker.training:
+                self.close(worker.job, worker.options)
+            self.fail(worker.job, reason or f"its process on {worker.options.device} {died}")
+
+    def close(self, job: Job, options: Options) -> None:
+        """End in MLflow what a lost process left RUNNING there."""
+        shown = Shown(self.tracker, job.notes, lambda text: self.display.note(job.run.key, text, problem=True))
+        journal = Journal(folder_of(job.run, options.home) / "journal.jsonl").read()
+        shown.start(info_of(job.run, self.dataset, options, job.notes), journal)
+        shown.end("FAILED")
+
+    def fail(self, job: Job, reason: str) -> None:
+        """Note and show that a run has failed."""
+        self.outcomes[job.run.key] = outcome = Outcome(job.run, "failed", reason=reason)
+        self.display.end(job.run.key, outcome.state, outcome.said)
+
+    def stop(self) -> None:
+        """End every process: those that have nothing left to do leave by themselves."""
+        for worker in self.workers:
+            worker.process.terminate()  # all at once, then each waited for
+        for worker in self.leaving:
+            worker.process.join(process.GRACE_S)
+        for worker in (*self.workers, *self.leaving):
+            process.stop(worker.process)
+            worker.connection.close()
+
+
+def run_all(
+    jobs: Sequence[Job],
+    dataset: Dataset,
+    devices: Sequence[Options],
+    threads: int | None,
+    *,
+    profile: str,
+    tracker: Tracker | None,
+    open_tracker: OpenTracker,
+    work: Mapping[str, float],
+    display: Lines,
+) -> list[Outcome]:
+    """Do the jobs on several devices, the one with the most `work` first; return the outcomes in the jobs' order.
+
+    An interrupt ends all processes; what they had begun goes on the next time.
+    """
+    longest_first = sorted(jobs, key=lambda job: -work.get(job.run.key, 0.0))
+    pool = Pool(longest_first, dataset, tracker, display)
+    pool.skip(devices[0])
+    try:
+        for options in devices[: len(pool.waiting)]:
+            child, connection = process.start(serve, profile, options, threads, open_tracker)
+            pool.workers.append(Worker(child, connection, options))
+        for worker in list(pool.workers):
+            pool.give(worker)
+        while pool.workers:
+            by_connection = {worker.connection: worker for worker in pool.workers}
+            for ready in connections.wait(list(by_connection)):
+                pool.hear(by_connection[ready])  # type: ignore[index]
+    finally:
+        pool.stop()
+    for job in list(pool.waiting):
+        pool.next_job()
+        pool.fail(job, "no process is left to train it")
+    return [pool.outcomes[job.run.key] for job in jobs]

@@ -1,0 +1,59 @@
+"""Child processes: a fresh interpreter each, ended by their parent or with it, never by Ctrl-C on their own."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+GRACE_S = 15  # to tell MLflow that a run was cut short
+
+
+def start(target: Callable[..., None], *arguments: Any) -> tuple[SpawnProcess, Connection]:
+    """Start `target(connection, *arguments)` in a process of its own; return it and our end of the connection.
+
+    CUDA forbids forking. The child never sees the terminal's Ctrl-C: the parent gets it, and ends its children.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_child, args=(target, theirs, *arguments), daemon=True)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # children inherit the mask
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    theirs.close()  # else our end would never see that the child is gone
+    return process, ours
+
+
+def stop(process: SpawnProcess, grace_s: float = GRACE_S) -> None:
+    """End a child: asked first, then killed."""
+    if process.is_alive():
+        process.terminate()
+        process.join(grace_s)
+    if process.is_alive():
+        process.kill()
+    process.join()
+
+
+def _child(target: Callable[..., None], connection: Connection, *arguments: Any) -> None:
+    signal.signal(signal.SIGTERM, _interrupt)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    with contextlib.suppress(KeyboardInterrupt):
+        target(connection, *arguments)
+
+
+def _interrupt(*_rest: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: what it interrupts is tidied up in peace
+    raise KeyboardInterrupt
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,99 @@
+"""One device's process: takes runs from its parent, trains them as `local` does, tells the parent what happens."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from io import TextIOBase
+from multiprocessing.connection import Connection
+
+import torch
+
+from repro import run as runner
+from repro.errors import UserError
+from repro.execute import local
+from repro.execute.outcome import Job
+from repro.record import Entry
+from repro.run import Options
+from repro.track import Tracker
+
+STEP_HZ = 4
+OpenTracker = Callable[[], Tracker | None]
+
+
+def serve(
+    connection: Connection, profile: str, options: Options, threads: int | None, open_tracker: OpenTracker
+) -> None:
+    """Do the jobs that come through the connection until None comes."""
+    relay = Relay(connection)
+    with contextlib.redirect_stdout(Said(relay)):
+        try:
+            _bind(options, threads)
+            dataset, tracker = runner.dataset_of(profile, options.home), open_tracker()
+        except UserError as error:
+            connection.send(("lost", str(error)))
+            return
+        while (job := connection.recv()) is not None:
+            assert isinstance(job, Job)
+            connection.send(("done", local.attempt(job, dataset, options, tracker, relay)))
+
+
+def _bind(options: Options, threads: int | None) -> None:
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if options.device.index is not None:
+        torch.cuda.set_device(options.device)  # else every process would also hold a context on cuda:0
+
+
+class Relay:
+    """The parent's display, seen from here: every call becomes a message, steps a few a second."""
+
+    def __init__(self, connection: Connection):
+        self.connection, self.next_step = connection, 0.0
+
+    def _send(self, *call: object) -> None:
+        self.connection.send(("show", *call))
+
+    def train(self, key: str, done: int, epochs: int) -> None:
+        """Pass it on."""
+        self._send("train", key, done, epochs)
+
+    def step(self, key: str, done: int, of: int) -> None:
+        """Pass it on, if the last one was long enough ago."""
+        now = time.monotonic()
+        if now >= self.next_step or done == of:
+            self.next_step = now + 1 / STEP_HZ
+            self._send("step", key, done, of)
+
+    def epoch(self, key: str, entry: Entry, epochs: int) -> None:
+        """Pass it on."""
+        self._send("epoch", key, entry, epochs)
+
+    def note(self, key: str, text: str, problem: bool = False) -> None:
+        """Pass it on."""
+        self._send("note", key, text, problem)
+
+    def end(self, key: str, state: str, text: str) -> None:
+        """Pass it on."""
+        self._send("end", key, state, text)
+
+    def trace(self, text: str) -> None:
+        """Pass it on."""
+        self._send("trace", text)
+
+    def say(self, text: str) -> None:
+        """Pass it on."""
+        self._send("say", text)
+
+
+class Said(TextIOBase):
+    """A stdout whose lines go to the parent's display, which alone knows where its bars are."""
+
+    def __init__(self, relay: Relay):
+        self.relay, self.begun = relay, ""
+
+    def write(self, text: str) -> int:
+        """Pass whole lines on."""
+        *lines, self.begun = (self.begun + text).split("\n")
+        for line in lines:
+            self.relay.say(line)
+        return len(text)

@@ -1,0 +1,405 @@
+"""What a request will take, and runs in several processes: arithmetic, refusals, equal bits, deaths and interrupts."""
+
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from test_cli import SMALL
+
+from repro import suite
+from repro.cli import main
+from repro.data import sample
+from repro.execute import calibration, workload
+from repro.execute.workload import Speed
+from repro.progress import training
+from repro.record import Journal, RunRecord
+from repro.run import Options, execute, folder_of
+from repro.spec import counting
+from repro.spec.loading import load_all
+from repro.suite import forecasting
+
+ROOT = Path(__file__).parents[1]
+CPU = torch.device("cpu")
+SMOKE = ("run", "--all", "--profile", "smoke", "--offline")
+MILLION = namedtuple("Usage", "total used free")(10**6, 0, 10**6)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, home):
+    """A folder with one small report, and a state folder with an empty MLflow store."""
+    torch.set_num_threads(1)
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "tiny.yaml").write_text(SMALL)
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("REPRO_HOME", str(home)), ("PYTHONPATH", str(ROOT)), ("OMP_NUM_THREADS", "1")):
+        monkeypatch.setenv(name, value)
+    return tmp_path
+
+
+def repro(*arguments, code=0):
+    result = CliRunner().invoke(main, list(arguments), catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def plan(home, profile="full", seeds=(0,), devices=(CPU,), **kwargs):
+    reports = load_all()
+    chosen = [(report, list(report.experiments.values())) for report in reports.values()]
+    return suite.plan(
+        reports, chosen, profile=profile, seeds=seeds, devices=devices, precision="fp32", deterministic=False,
+        home=home, command="", reports_dir=Path("reports"), dry=True, **kwargs,
+    )  # fmt: skip
+
+
+def journal(home, run, epochs):
+    for epoch, seconds in enumerate(epochs, 1):
+        Journal(folder_of(run, home) / "journal.jsonl").append(epoch, {"time/epoch_s": seconds})
+
+
+# What runs have yet to do
+
+
+def test_seconds_are_images_times_measured_seconds(place, home):
+    first = workload.load_of(plan(home).runs[0], home)
+    assert (first.state, first.epochs) == ("new", 2)
+    speed = Speed(1e-3, 1e-4, first.macs)
+    assert workload.seconds(first, {workload.shape(first.recipe): speed}) == pytest.approx(
+        2 * (45_000 * 1e-3 + 15_000 * 1e-4)
+    )
+    assert workload.seconds(first, {}) is None
+    augmented = first.recipe.model_copy(
+        update={"data": first.recipe.data.model_copy(update={"val_transform": "train"})}
+    )
+    assert replace(first, recipe=augmented).measured_images == 20_000
+    assert workload.load_of(plan(home, "quick").runs[0], home).epochs == 1
+
+
+def test_a_network_that_was_not_timed_is_scaled_from_the_nearest_in_size(place, home):
+    load = workload.load_of(plan(home).runs[0], home)
+    speeds = {"small": Speed(1.0, 0.5, load.macs // 2), "large": Speed(90.0, 50.0, load.macs * 50)}
+    assert workload.speed_of(load.recipe, speeds).train_s == pytest.approx(2.0, rel=1e-3)
+
+
+def test_a_run_with_a_journal_goes_by_its_own_epochs(place, home):
+    runs = plan(home).runs
+    journal(home, runs[0], [7.0])
+    load = workload.load_of(runs[0], home)
+    assert (load.state, load.epochs, load.journal_s) == ("begun", 1, 7.0)
+    assert workload.seconds(load, {workload.shape(load.recipe): Speed(1, 1, load.macs)}) == 7.0
+    assert workload.load_of(runs[0], home, force=True).state == "new"
+    assert calibration.distinct([load]) == []
+
+
+@pytest.mark.parametrize(
+    ("lengths", "workers", "hours"), [([3, 1, 2], 1, 6), ([3, 1, 2], 2, 3), ([5, 1, 1], 2, 5), ([], 2, 0), ([4], 3, 4)]
+)
+def test_several_devices_take_as_long_as_the_busiest(lengths, workers, hours):
+    assert workload.makespan(lengths, workers) == hours
+
+
+def test_disk_holds_what_a_run_really_writes(place, home):
+    """The bound is no smaller than the folder of a run in training and afterwards, and not absurdly larger."""
+    smoke = plan(home, "smoke").runs[0]
+    load = workload.load_of(smoke, home)
+    options = Options(home, CPU, "fp32")
+    folder = folder_of(smoke, home)
+    in_training = 0
+
+    def on_epoch(_entry):
+        nonlocal in_training
+        in_training = sum(p.stat().st_size for p in folder.glob("checkpoint-*"))
+        return True
+
+    execute(smoke, sample.load(), options, on_epoch)
+    kept = sum(p.stat().st_size for p in folder.iterdir())
+    assert in_training <= workload.working_bytes(load)
+    assert kept <= workload.kept_bytes(load, in_mlflow=False) <= 10 * kept
+
+
+def test_disk_adds_what_stays_of_all_runs_and_what_the_open_ones_need(place, home):
+    load = workload.load_of(plan(home).runs[0], home)
+    kept, working = workload.kept_bytes(load, True), workload.working_bytes(load)
+    assert workload.disk_bytes([load] * 5, 2, True) == 5 * kept + 2 * working
+    assert workload.disk_bytes([replace(load, state="done")], 2, True) == 0
+    assert working == 3 * (3 * 4 * counting.parameters(load.recipe.model) + 2 * 400_000)
+
+
+# Timing
+
+
+def test_pace_is_the_mean_of_calls_after_two_to_warm_up():
+    clock = [0.0]
+    took = iter([5.0, 2.0, *[0.5] * 100])
+    calls = []
+
+    def call():
+        clock[0] += next(took)
+        calls.append(clock[0])
+
+    assert calibration.pace(call, lambda: None, 11.0, lambda: clock[0]) == 0.5
+    assert len(calls) == 2 + 2  # 7 s are spent, 4 s are left for calls of 2 s
+
+
+def test_a_call_too_slow_to_repeat_is_timed_once():
+    clock = [0.0]
+
+    def call():
+        clock[0] += 30.0
+
+    assert calibration.pace(call, lambda: None, 3.0, lambda: clock[0]) == 30.0
+    assert clock[0] == 30.0
+
+
+def test_the_largest_share_of_the_work_is_timed_first(place, home):
+    spec = SMALL.replace("title: The second arm,", "title: The second arm, model: {widths: [16, 32]},")
+    (place / "experiments" / "tiny.yaml").write_text(spec)
+    loads = [workload.load_of(run, home) for run in plan(home, seeds=(0, 1)).runs]
+    assert [run.experiments for run in calibration.distinct(loads)] == [("second",), ("first",)]
+    assert [run.experiments for run in calibration.distinct([*loads, *[loads[0]] * 50])] == [("first",), ("second",)]
+
+
+def comparable(record):
+    """The record without what a clock, a checkout or the command decides."""
+    copy = replace(record, started="", seconds=0.0, images_per_s=0.0, env={}, command="", resumed=[])
+    copy.curves = {name: curve for name, curve in copy.curves.items() if not name.startswith("time/")}
+    return copy.to_bytes()
+
+
+def test_timing_leaves_random_state_bits_and_processes_as_they_were(place, home, tmp_path):
+    run = plan(home, "smoke").runs[0]
+    before = execute(run, sample.load(), Options(tmp_path / "before", CPU, "fp32"))
+    state = torch.get_rng_state()
+    loads = [workload.load_of(one, home) for one in plan(home).runs]
+    speeds = calibration.calibrate(loads, Options(home, CPU, "fp32"), threads=1)
+    assert set(speeds) == {workload.shape(loads[0].recipe)}
+    assert all(speed.train_s > 0 and speed.eval_s > 0 and speed.macs == loads[0].macs for speed in speeds.values())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert multiprocessing.active_children() == []
+    after = execute(run, sample.load(), Options(tmp_path / "after", CPU, "fp32"))
+    assert comparable(before) == comparable(after)
+
+
+def test_timing_in_this_process_would_leave_the_bits_too(place, home, tmp_path):
+    run = plan(home, "smoke").runs[1]
+    before = execute(run, sample.load(), Options(tmp_path / "before", CPU, "fp32"))
+    speed = calibration.measure(plan(home).runs[0], Options(home, CPU, "fp32"), share_s=0.2)
+    assert speed.train_s > speed.eval_s > 0
+    assert comparable(before) == comparable(execute(run, sample.load(), Options(tmp_path / "after", CPU, "fp32")))
+
+
+def test_a_timing_that_takes_too_long_is_given_up(place, home):
+    loads = [workload.load_of(run, home) for run in plan(home).runs]
+    assert calibration.calibrate(loads, Options(home, CPU, "fp32"), within_s=0.0) == {}
+    assert multiprocessing.active_children() == []
+
+
+def test_the_step_hook_gets_plain_numbers(tmp_path, place, home):
+    seen = []
+    run = plan(home, "smoke").runs[1]  # three steps
+    execute(run, sample.load(), Options(tmp_path, CPU, "fp32"), on_step=lambda *step: seen.append(step))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert {type(number) for step in seen for number in step} == {int}
+
+
+# What is said before it starts
+
+
+@pytest.fixture
+def timings(monkeypatch):
+    """Return the calls of the calibration, which answers at once: 1 ms to train on an image, 0.1 ms to measure one."""
+    calls = []
+
+    def calibrate(loads, options, threads=None):
+        calls.append(threads)
+        return {workload.shape(load.recipe): Speed(1e-3, 1e-4, load.macs) for load in loads}
+
+    monkeypatch.setattr(forecasting, "calibrate", calibrate)
+    return calls
+
+
+def foresee(made, budget_s=None, measure=True):
+    said = []
+    loads = suite.foresee(made, offline=True, refuse=True, say=said.append)
+    return suite.estimate(made, loads, budget_s=budget_s, measure=measure, say=said.append), said
+
+
+def test_runs_hours_and_disk_are_said(place, home, timings):
+    made = plan(home, seeds=(0, 1))
+    journal(home, made.runs[0], [7.0])
+    (folder_of(made.runs[1], home)).mkdir(parents=True)
+    (folder_of(made.runs[1], home) / "record.json").write_text("{}")
+    forecast, said = foresee(made)
+    assert said[0] == "4 runs of 2 experiments: 2 to train, 1 to resume, 1 done before"
+    assert re.fullmatch(rf"Disk: \d+ MB at most, .*B free in {re.escape(str(home))}", said[1])
+    assert said[-1] == "Time on cpu: about 3 min"  # 7 s and twice 2 * (45,000 * 1 ms + 15,000 * 0.1 ms)
+    assert forecast.measured
+    assert sorted(forecast.work.values()) == pytest.approx([7, 93, 93])
+    _, said = foresee(plan(home, seeds=(0, 1), devices=(CPU, CPU)), budget_s=60)
+    assert said[-1] == "Time on cpu, cpu: about 2 min (--budget stops after 1 min)"
+
+
+def test_cpu_processes_share_the_threads(place, home, timings, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 9)
+    foresee(plan(home, devices=(CPU, CPU)))
+    foresee(plan(home))
+    assert timings == [4, None]
+
+
+def test_nothing_is_timed_where_nothing_or_a_smoke_run_is_to_be_done(place, home, timings):
+    foresee(plan(home, "smoke"))
+    foresee(plan(home), measure=False)
+    made = plan(home)
+    for run in made.runs:
+        folder_of(run, home).mkdir(parents=True)
+        (folder_of(run, home) / "record.json").write_text("{}")
+    forecast, said = foresee(made)
+    assert timings == []
+    assert forecast.work == {}
+    assert not any(line.startswith("Time") for line in said)
+
+
+def test_a_dry_run_says_it_too_without_timing(place, home, timings):
+    out = repro("run", "--all", "--device", "cpu", "--dry-run")
+    assert "2 runs of 2 experiments: 2 to train" in out
+    assert "Time on cpu: not measured" in out
+    assert timings == []
+
+
+def test_too_little_disk_is_refused_before_anything_is_written(place, home, monkeypatch):
+    monkeypatch.setattr(forecasting.shutil, "disk_usage", lambda _path: MILLION)
+    before = sorted(place.rglob("*"))
+    for more in ((), ("--devices", "cpu,cpu")):
+        out = repro(*SMOKE, *more, code=2)
+        assert re.search(r"\d MB are needed there and 1 MB are free; .*REPRO_HOME", out)
+        assert str(home) in out
+    assert sorted(place.rglob("*")) == before
+    assert "1 MB free" in repro(*SMOKE, "--dry-run")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--device", "cpu", "--devices", "cpu,cpu"), "leave one out"),
+        (("--devices", "cpu,tpu9"), "not a device"),
+        (("--devices", "cpu,,cpu"), "expected devices such as cuda:0,cuda:1"),
+        (("--devices", "auto,cpu"), "expected devices such as cuda:0,cuda:1"),
+        (("--devices", "cpu,cuda:77"), "CUDA device"),
+    ],
+)
+def test_devices_that_make_no_sense_are_refused_before_anything(place, home, arguments, message):
+    before = sorted(place.rglob("*"))
+    assert message in repro(*SMOKE, *arguments, code=2)
+    assert sorted(place.rglob("*")) == before
+
+
+# Several processes
+
+
+def records(home):
+    return {p.parent.name: RunRecord.from_bytes(p.read_bytes()) for p in sorted(home.glob("runs/*/record.json"))}
+
+
+def test_two_processes_make_the_records_that_one_makes(place, home, tmp_path, monkeypatch):
+    import mlflow
+
+    out = repro("run", "--all", "--profile", "smoke", "--devices", "cpu,cpu")
+    assert "2 trained" in out
+    assert "tiny/first s0: epoch 1/1" in out
+    assert multiprocessing.active_children() == []
+    client = mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db")
+    experiment = client.get_experiment_by_name("cifar10/tiny/smoke")
+    kinds = [(run.data.tags["repro.kind"], run.info.status) for run in client.search_runs([experiment.experiment_id])]
+    assert sorted(kinds) == [("experiment", "FINISHED")] * 2 + [("run", "FINISHED")] * 2
+    monkeypatch.setenv("REPRO_HOME", str(tmp_path / "alone"))
+    repro(*SMOKE, "--device", "cpu")
+    one, two = records(tmp_path / "alone"), records(home)
+    assert {key: comparable(record) for key, record in one.items()} == {k: comparable(r) for k, r in two.items()}
+    started = []
+    monkeypatch.setattr("repro.execute.process.start", lambda *_rest: started.append(1))
+    again = repro("run", "--all", "--profile", "smoke", "--devices", "cpu,cpu")
+    assert "2 skipped" in again
+    assert started == []  # nothing to train: no process
+    assert records(home).keys() == two.keys()
+
+
+class Killer(training.Lines):
+    """Kills the first `victims` child processes once a run is in training."""
+
+    victims = 1
+
+    def train(self, key, done, epochs):
+        for child in multiprocessing.active_children()[: self.victims]:
+            os.kill(child.pid, signal.SIGKILL)
+        self.victims = 0
+
+
+@pytest.mark.parametrize(("victims", "failed"), [(1, 1), (2, 4)])
+def test_a_killed_process_fails_its_run_and_the_others_go_on(place, home, monkeypatch, victims, failed):
+    monkeypatch.setattr(Killer, "victims", victims)
+    monkeypatch.setattr(training, "display", lambda echo, quiet: Killer(echo))
+    out = repro(*SMOKE, "--seeds", "0-1", "--devices", "cpu,cpu", code=1)
+    assert (
+        out.count("failed: its process on cpu was ended by signal 9") == victims * 2
+    )  # when it happens, and at the end
+    assert f"{failed} failed" in out
+    assert ("no process is left to train it" in out) == (failed > victims)
+    assert ("3 trained" in out) == (failed == 1)
+    monkeypatch.undo()
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("REPRO_HOME", str(home))
+    assert f"{failed} trained" in repro(*SMOKE, "--seeds", "0-1", "--device", "cpu")
+
+
+def test_a_killed_process_is_closed_in_mlflow(place, home, monkeypatch):
+    import mlflow
+
+    monkeypatch.setattr(Killer, "victims", 2)
+    monkeypatch.setattr(training, "display", lambda echo, quiet: Killer(echo))
+    repro("run", "tiny/first", "--profile", "smoke", "--devices", "cpu,cpu", code=1)
+    client = mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db")
+    experiment = client.get_experiment_by_name("cifar10/tiny/smoke")
+    runs = client.search_runs([experiment.experiment_id])
+    assert [run.info.status for run in runs if run.data.tags["repro.kind"] == "run"] == ["FAILED"]
+
+
+def test_a_spent_budget_stops_several_processes(place, home):
+    out = repro(*SMOKE, "--devices", "cpu,cpu", "--budget", "0s")
+    assert "2 stopped" in out
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
+def test_no_process_outlives_its_parent(place, home, sign):
+    command = [sys.executable, "-m", "repro", *SMOKE, "--seeds", "0-30", "--devices", "cpu,cpu"]
+    parent = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    for line in parent.stdout:
+        if "finished: test" in line:
+            break
+    os.kill(parent.pid, sign)
+    rest = parent.stdout.read()  # the children hold it open: at its end they are gone
+    assert parent.wait() == (130 if sign == signal.SIGINT else -signal.SIGKILL)
+    if sign == signal.SIGINT:
+        assert "goes on at the last finished epoch" in rest
+        assert "Traceback" not in rest
+    deadline = time.monotonic() + 30
+    while members(parent.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert members(parent.pid) == []
+
+
+def members(group):
+    """Return the processes of a group that are not zombies."""
+    found = subprocess.run(["ps", "-eo", "pid,pgid,stat"], capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in found.splitlines()[1:]]
+    return [pid for pid, pgid, stat in rows if int(pgid) == group and not stat.startswith("Z")]
