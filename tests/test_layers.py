@@ -7,18 +7,20 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "repro"
 LAYER = {
-    "cli": 1, "suite": 2, "execute": 2.5, "report": 2.5, "bench": 2.5, "run": 3, "judge": 3, "bundle": 3.5, "train": 4,
-    "track": 4, "data": 5, "augment": 5, "models": 5, "evaluate": 5, "environment": 5, "plots": 5,
+    "__main__": 0, "cli": 1, "suite": 2, "execute": 2.5, "report": 2.5, "bench": 2.5, "run": 3, "judge": 3,
+    "bundle": 3.5, "train": 4, "track": 4, "data": 5, "augment": 5, "models": 5, "evaluate": 5, "environment": 5,
+    "plots": 5, "progress": 5,
     "spec": 6, "record": 6, "draws": 6.5, "errors": 7, "": 8,
 }  # fmt: skip
 #: (importer, imported): siblings that may meet
-ALLOWED = {("spec", "record"), ("judge", "spec")}
+ALLOWED = {("spec", "record"), ("judge", "spec"), ("", "report")}
 DOORS = {
     "mlflow": {"track"}, "ray": {"execute/ray"}, "click": {"cli"}, "matplotlib": {"plots"},
+    "rich": {"progress"},
     "yaml": {"spec/loading", "spec/explain"},
 }  # fmt: skip
 #: parts that must start at once on a laptop: neither torch nor mlflow, not even through another module
-LIGHT = ("spec", "record", "judge", "report", "draws", "errors", "plots", "cli")
+LIGHT = ("spec", "record", "judge", "report", "draws", "errors", "plots", "progress", "cli")
 
 
 def modules():

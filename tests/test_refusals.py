@@ -1,0 +1,267 @@
+"""What a user can get wrong: one sentence with place, expectation and mend, exit code 2, and no file changed."""
+
+import json
+import re
+import shutil
+import sqlite3
+from contextlib import closing
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from repro.cli import main
+from repro.record import FULL_TRAIN
+
+SPEC = """\
+schema: 1
+id: tiny
+title: A small report
+summary: Made for tests.
+source: {authors: [A. Tester], year: 2020}
+recipe:
+  data: {split: {train: 45000, val: 5000}}
+  augment: [{name: crop, pad: 4}, {name: flip}]
+  model: {name: resnet, stem: 8, widths: [8, 16], blocks: [1, 1]}
+  loss: {name: cross_entropy}
+  optim: {name: adam, lr: 1e-3}
+  schedule: {name: constant}
+  budget: {epochs: 2, batch_size: 128}
+experiments:
+  first: {reading: as_released, tier: headline, title: The first arm}
+  second: {reading: isolated, tier: core, title: The second arm, optim: {lr: 1e-2}}
+claims:
+  - {id: acc, kind: point, experiment: first, value: 50.0, decimals: 1, headline: true, where: Table 1}
+"""
+SMOKE = ("run", "tiny/first", "--profile", "smoke", "--device", "cpu")
+FULL = ("run", "tiny/first", "--device", "cpu", "--offline")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, home):
+    """A folder with one small report, and a state folder with an empty MLflow store."""
+    (tmp_path / "experiments").mkdir()
+    spec = tmp_path / "experiments" / "tiny.yaml"
+    spec.write_text(SPEC)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REPRO_HOME", str(home))
+    for name in ("REPRO_EXPERIMENTS", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    return SimpleNamespace(path=tmp_path, home=home, spec=spec, env=monkeypatch.setenv, patch=monkeypatch.setattr)
+
+
+def tree(folder):
+    """Return every file's bytes and every folder; locks aside, which stay behind empty."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+        if path.suffix != ".lock"
+    }
+
+
+def edit(old, new):
+    """A setting in which the YAML reads otherwise."""
+
+    def prepare(place):
+        text = place.spec.read_text()
+        assert old in text
+        place.spec.write_text(text.replace(old, new))
+
+    return prepare
+
+
+def nothing(place):
+    """The setting as it is."""
+
+
+def wrong_data(place):
+    data = {"x_train": np.zeros((50_000, 32, 32, 3), np.uint8), "x_test": np.zeros((10_000, 32, 32, 3), np.uint8)}
+    data |= {"y_train": np.zeros(50_000, np.uint8), "y_test": np.zeros(10_000, np.uint8)}
+    np.savez(place.path / "other.npz", **data)
+
+
+def other_shape(place):
+    np.savez(place.path / "other.npz", **{k: np.zeros(3) for k in ("x_train", "y_train", "x_test", "y_test")})
+
+
+def cut_cache(place):
+    (place.home / "data").mkdir()
+    (place.home / "data" / "cifar10.npz").write_bytes(b"PK\x03\x04 cut short")
+
+
+def other_cache(place):
+    wrong_data(place)
+    (place.home / "data").mkdir()
+    shutil.move(place.path / "other.npz", place.home / "data" / "cifar10.npz")
+
+
+def full_disk(place):
+    place.patch("shutil.disk_usage", lambda path: SimpleNamespace(total=10**12, used=10**12, free=10**6))
+
+
+def unwritable(place):
+    (place.path / "file").write_text("not a folder")
+    place.env("REPRO_HOME", str(place.path / "file" / "state"))
+
+
+def no_server(place):
+    place.env("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    place.env("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+
+def file_store(place):
+    place.env("MLFLOW_TRACKING_URI", "./mlruns")
+
+
+def broken_store(place):
+    (place.home / "mlflow.db").write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 40)
+
+
+def half_made_store(place):
+    with closing(sqlite3.connect(place.home / "mlflow.db")) as connection:
+        connection.execute("create table _alembic_tmp_experiments (id int)")
+        connection.commit()
+
+
+def other_schema(place):
+    with closing(sqlite3.connect(place.home / "mlflow.db")) as connection:
+        connection.execute("update alembic_version set version_num = '0123456789ab'")
+        connection.commit()
+
+
+def deleted_experiment(place):
+    from repro.track import Tracker
+
+    tracker = Tracker(place.home)
+    tracker.client.delete_experiment(tracker.experiment_id("tiny", "smoke"))
+
+
+def no_mlflow(place):
+    import sys
+
+    # As on a machine without it; the modules that other tests have loaded are out of reach for the import below.
+    place.patch.__self__.setitem(sys.modules, "mlflow", None)
+
+
+def no_cuda(place):
+    place.patch(torch.cuda, "is_available", lambda: False)
+
+
+def broken_evidence(place):
+    folder = place.path / "reports" / "tiny" / "evidence"
+    folder.mkdir(parents=True)
+    (folder / "first-s0.json").write_text('{"schema": 1, "run_key":')
+
+
+def strange_evidence(place):
+    folder = place.path / "reports" / "tiny" / "evidence"
+    folder.mkdir(parents=True)
+    (folder / "first-s0.json").write_text(json.dumps({"schema": 99}))
+
+
+def no_experiments(place):
+    place.spec.unlink()
+
+
+def no_validation(place):
+    edit("decimals: 1, headline", "decimals: 1, protocol: best_val_loss, headline")(place)
+    edit("train: 45000, val: 5000", "train: 50000")(place)
+
+
+# name: (setting, arguments, what the sentence has to hold)
+REFUSALS = {
+    "unknown report": (nothing, ("run", "tinny"), ("tinny: no report 'tinny'", "did you mean 'tiny'?")),
+    "unknown experiment": (nothing, ("run", "tiny/frist"), ("tiny/frist: no experiment 'frist'", "'first'")),
+    "nothing named": (nothing, ("run",), ("nothing to run", "--all")),
+    "empty tier": (nothing, ("run", "tiny", "--tier", "long"), ("no experiment is of tier long", "repro list")),
+    "no specs at all": (no_experiments, ("list",), ("experiments: holds no *.yaml; each report is one YAML there",)),
+    "unknown key": (
+        edit("optim: {name: adam, lr: 1e-3}", "optim: {name: adam, lr: 1e-3, momentun: 0.9}"), ("validate",),
+        ("tiny.yaml:11: recipe.optim.momentun: unknown key",),
+    ),
+    "unknown loss": (
+        edit("cross_entropy", "jsd"), ("validate",),
+        ("tiny.yaml:10: recipe.loss.name", "'cross_entropy'"),
+    ),
+    "unknown model": (edit("name: resnet", "name: resnest"), ("validate",), ("recipe.model.name", "'resnet'")),
+    "missing key": (
+        edit("  budget: {epochs: 2, batch_size: 128}", "  budget: {epochs: 2}"), ("validate",),
+        ("tiny.yaml:13: recipe.budget.batch_size: is missing; add it",),
+    ),
+    "wrong type": (
+        edit("epochs: 2,", "epochs: two,"), ("validate",),
+        ("tiny.yaml:13: recipe.budget.epochs: must be an integer (found 'two')",),
+    ),
+    "broken YAML": (
+        edit("{name: adam, lr: 1e-3}", "{name: adam, lr: 1e-3"), ("list",),
+        ("tiny.yaml:12: not valid YAML", "check indents, colons, quotes"),
+    ),
+    "duplicate key": (
+        edit("title: A small report", "title: A small report\ntitle: Another"), ("list",),
+        ("tiny.yaml:4: title: is given twice (first at line 3); keep one",),
+    ),
+    "split too large": (edit("val: 5000", "val: 5001"), ("validate",), ("recipe.data.split", "50,000")),
+    "validation protocol without validation images": (
+        no_validation, ("validate",), ("tiny.yaml:18: claims[0].protocol", "validation"),
+    ),
+    "epoch past the budget": (
+        edit("decimals: 1, headline", "decimals: 1, protocol: 'at_epoch:3', headline"), ("validate",),
+        ("claims[0].protocol: epoch 3 is past the budget of 2 epochs",),
+    ),
+    "no CUDA": (no_cuda, ("run", "tiny", "--device", "cuda"), ("--device cuda: PyTorch sees no CUDA", "--device cpu")),
+    "no such device": (nothing, ("run", "tiny", "--device", "gpu"), ("--device gpu: not a device", "cuda:N")),
+    "device and devices": (nothing, ("run", "tiny", "--device", "cpu", "--devices", "cpu,cpu"), ("leave one out",)),
+    "devices of two kinds": (nothing, ("run", "tiny", "--devices", "cpu,cuda:0"), ("--device",)),
+    "model without MLflow": (nothing, (*SMOKE, "--log-model", "--offline"), ("--log-model: expected MLflow",)),
+    "seeds": (nothing, ("run", "tiny", "--seeds", "3-1"), ("'3-1'", "a range runs upwards")),
+    "budget": (nothing, ("run", "tiny", "--budget", "9 minutes"), ("'9 minutes'", "90s, 9m or 1.5h")),
+    "no data": (nothing, FULL, ("CIFAR-10 is not here", "repro data fetch", "repro data import")),
+    "data cut short": (cut_cache, FULL, ("cifar10.npz: not a readable .npz", "import or fetch CIFAR-10 again")),
+    "other data in the cache": (other_cache, FULL, ("cifar10.npz: the train images are not CIFAR-10's", "again")),
+    "import of other data": (
+        wrong_data, ("data", "import", "other.npz"),
+        ("other.npz: the train images are not CIFAR-10's", FULL_TRAIN[:12]),
+    ),
+    "import of other shapes": (
+        other_shape, ("data", "import", "other.npz"), ("other.npz: x_train is", "expected uint8"),
+    ),
+    "import of nothing": (
+        nothing, ("data", "import", "nowhere.npz"),
+        ("nowhere.npz: cannot be read", "cifar-10-python.tar.gz", ".npz of x_train"),
+    ),
+    "disk full": (full_disk, SMOKE, ("free", "REPRO_HOME")),
+    "state folder in a file": (unwritable, SMOKE, ("file/state", "REPRO_HOME")),
+    "no server": (no_server, SMOKE, ("MLflow at http://127.0.0.1:9", "--offline")),
+    "file store": (file_store, SMOKE, ("MLFLOW_TRACKING_URI=./mlruns", "sqlite:///<file>")),
+    "broken store": (broken_store, SMOKE, ("mlflow.db: not a readable MLflow store", "move it away")),
+    "half-made store": (half_made_store, SMOKE, ("mlflow.db: a half-made MLflow store", "move it away")),
+    "store of another MLflow": (other_schema, SMOKE, ("mlflow.db", "mlflow db upgrade")),
+    "deleted MLflow experiment": (
+        deleted_experiment, SMOKE, ("experiment cifar10/tiny/smoke was deleted", "mlflow experiments restore"),
+    ),
+    "no mlflow": (no_mlflow, SMOKE, ("mlflow cannot be imported", "--offline")),
+    "broken evidence": (broken_evidence, ("report",), ("first-s0.json",)),
+    "evidence of a later version": (strange_evidence, ("report",), ("first-s0.json", "schema 99")),
+    "a report that is there": (nothing, ("new", "tiny"), ("tiny.yaml",)),
+    "a report's bad name": (nothing, ("new", "Sixth-Report"), ("'Sixth-Report'",)),
+    "picture of an unknown report": (nothing, ("data", "show", "tinny"), ("no report 'tinny'", "'tiny'")),
+    "nothing to export": (nothing, ("bundle", "export", "out"), ("no finished run to export", "repro status")),
+    "bundle of nothing": (nothing, ("bundle", "import", "experiments"), ("experiments",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_mistake_gets_one_sentence_and_changes_nothing(place, name):
+    prepare, arguments, expected = REFUSALS[name]
+    prepare(place)
+    before = tree(place.path)
+    result = CliRunner().invoke(main, list(arguments), catch_exceptions=False)
+    sentence = re.sub(r"\s+", " ", result.stderr)
+    assert result.exit_code == 2, result.output
+    for words in expected:
+        assert words in sentence, f"{words!r} is not in: {result.output}"
+    assert "Traceback" not in result.output
+    assert len(result.stderr.strip().splitlines()) <= 4, result.stderr
+    assert tree(place.path) == before
