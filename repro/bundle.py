@@ -70,9 +70,11 @@ def load(folder: Path) -> Iterator[tuple[RunRecord, dict[str, Path]]]:
     except FileNotFoundError:
         raise UserError(f"{folder}: not a bundle (no bundle.json); `repro bundle export` makes one") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{folder / 'bundle.json'}: not a bundle's list ({type(error).__name__}: {error})") from None
+        raise UserError(
+            f"{folder / 'bundle.json'}: not a bundle's list ({type(error).__name__}: {error}); copy the bundle again"
+        ) from None
     if not isinstance(listed, dict) or not isinstance(listed.get("members"), list):
-        raise UserError(f"{folder / 'bundle.json'}: not a bundle's list (no members)")
+        raise UserError(f"{folder / 'bundle.json'}: not a bundle's list (no members); copy the bundle again")
     if listed.get("schema") != SCHEMA:
         raise UserError(f"{folder / 'bundle.json'}: schema {listed.get('schema')!r}; this version reads {SCHEMA}")
     checked = []

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ def pick_device(wanted: str) -> torch.device:
     except RuntimeError:
         raise UserError(f"--device {wanted}: not a device; expected auto, cpu, cuda or cuda:N") from None
     if device.type not in ("cpu", "cuda"):
-        raise UserError(f"--device {wanted}: runs are made on cpu or cuda")
+        raise UserError(f"--device {wanted}: runs are made on cpu or cuda; name one of them")
+    if device.type == "cpu" and wanted != "cpu":
+        raise UserError(f"--device {wanted}: there is one CPU device; use --device cpu")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"--device {wanted}: PyTorch sees no CUDA device; use --device cpu or install a CUDA build")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
@@ -37,12 +40,15 @@ def pick_precision(wanted: str, device: torch.device) -> str:
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+        with torch.cuda.device(device):  # PyTorch asks the current one
+            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     return "bf16" if _cpu_flags() & {"avx512_bf16", "amx_bf16"} else "fp32"
 
 
 def prepare(device: torch.device, precision: str, deterministic: bool) -> None:
     """Set the process-wide switches of PyTorch and of the C allocator that a run's speed and bits depend on."""
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # else the process would also hold a context on cuda:0
     # float32 means float32: TensorFloat-32 only where bfloat16 was asked for anyway.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"
     torch.backends.cudnn.benchmark = not deterministic
@@ -102,6 +108,7 @@ def _cpu_flags() -> set[str]:
     return set()
 
 
+@cache
 def _cpu_name() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -112,6 +119,7 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+@cache
 def _driver() -> str | None:
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:

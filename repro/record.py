@@ -7,6 +7,7 @@ artifact: the same bytes everywhere.
 """
 
 import base64
+import errno
 import hashlib
 import json
 import os
@@ -113,17 +114,19 @@ class RunRecord:
         except UserError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError, zlib.error, RecursionError) as error:
-            raise UserError(f"{name}: not a run record ({type(error).__name__}: {error})") from None
+            raise UserError(f"{name}: not a run record ({type(error).__name__}: {error}); move it away") from None
         known = {f.name for f in fields(cls)}
         if wrong := set(plain) ^ known:
-            raise UserError(f"{name}: not a schema-{SCHEMA} record; missing or unknown: {', '.join(sorted(wrong))}")
+            raise UserError(
+                f"{name}: not a schema-{SCHEMA} record; missing or unknown: {', '.join(sorted(wrong))}; move it away"
+            )
         return cls(**plain)
 
 
 def upgrade(plain: Any, name: str) -> dict[str, Any]:
     """Bring an older schema's plain values to the current one, through pure functions, one a version."""
     if not isinstance(plain, dict) or not isinstance(plain.get("schema"), int):
-        raise UserError(f"{name}: not a run record (no schema number)")
+        raise UserError(f"{name}: not a run record (no schema number); move it away")
     if plain["schema"] > SCHEMA:
         raise UserError(f"{name}: record schema {plain['schema']} is newer than this version reads ({SCHEMA}); update")
     return plain
@@ -156,8 +159,18 @@ def _unpack(text: str, dtype: Any) -> np.ndarray:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that after a crash the old or the new content stands: temporary, fsync, rename, fsync."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file so that after a crash the old or the new content stands: temporary, fsync, rename, fsync.
+
+    Behind a link its target is written. Raises UserError for what is no plain file (a device, a folder), since the
+    rename would put one in its place.
+    """
+    path = path.resolve() if path.is_symlink() else path
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is there, and is not a plain file; name another place")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from None
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -165,6 +178,8 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:  # of the place that was asked for, not of the name in between
+        raise type(error)(error.errno, error.strerror, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
@@ -220,7 +235,7 @@ class Journal:
                 metrics = {k: float.fromhex(v) for k, v in plain["metrics"].items()}
                 steps = {k: [float.fromhex(x) for x in v] for k, v in plain["steps"].items()}
                 entry = Entry(plain["epoch"], metrics, steps, plain["time"])
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError):
                 break
             if entry.epoch != len(entries) + 1:
                 break

@@ -244,7 +244,7 @@ def to_record(
 def _attempts(folder: Path, run: Run, options: Options) -> list[dict[str, Any]]:
     """Note this start beside the run's journal; return all of them, the first one first."""
     path, env = folder / "attempts.json", environment.describe(options.device)
-    found: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+    found = _starts(path)
     if found and found[0]["env_class"] != options.env_class:
         raise UserError(
             f"{run.name}: was begun as {found[0]['env_class']} and cannot go on as {options.env_class}; "
@@ -256,6 +256,18 @@ def _attempts(folder: Path, run: Run, options: Options) -> list[dict[str, Any]]:
         "env_class": options.env_class, "commit": env["commit"], "dirty": env["dirty"],
     })  # fmt: skip
     write_atomically(path, json.dumps(found, indent=1).encode())
+    return found
+
+
+def _starts(path: Path) -> list[dict[str, Any]]:
+    keys = {"epoch", "started", "env", "env_class", "commit", "dirty"}
+    try:
+        found = json.loads(path.read_text()) if path.exists() else []
+        sound = isinstance(found, list) and all(keys <= set(start) for start in found)
+    except (ValueError, TypeError):
+        sound = False
+    if not sound:
+        raise UserError(f"{path}: not the list of a run's starts; --force begins the run anew")
     return found
 
 

@@ -268,3 +268,65 @@ def test_validate_agrees_on_every_network(monkeypatch):
     out = repro("validate")
     for number in ("1,050,202", "4,999,718", "4,815,940", "4,977,226", "4,903,242", "11,173,962"):
         assert f"{number} parameters, closed form and network agree" in out
+
+
+def test_force_without_time_leaves_what_is_there(place, home):
+    repro("run", "tiny/first", "--profile", "smoke", "--device", "cpu", "--offline")
+    before = tree(home / "runs")
+    out = repro("run", "tiny/first", "--profile", "smoke", "--device", "cpu", "--offline", "--force", "--budget", "0s")
+    assert "no time left" in out
+    assert tree(home / "runs") == before
+
+
+@pytest.mark.parametrize("content", ["xx", "[{}]", "{}", '[{"env_class": "cpu-fp32-relaxed-n1"}]'])
+def test_a_damaged_list_of_starts_fails_the_run_with_its_mend(place, home, content):
+    repro("run", "tiny/first", "--profile", "smoke", "--device", "cpu", "--offline", "--precision", "fp32")
+    (folder,) = (home / "runs").iterdir()
+    (folder / "record.json").unlink()
+    (folder / "attempts.json").write_text(content)
+    out = repro(
+        "run", "tiny/first", "--profile", "smoke", "--device", "cpu", "--offline", "--precision", "fp32", code=1
+    )
+    assert "attempts.json: not the list of a run's starts; --force begins the run anew" in out
+
+
+@pytest.mark.parametrize("damage", ["folder", "no finals"])
+def test_an_odd_record_fails_its_run_and_the_others_go_on(place, home, damage):
+    repro("run", "tiny/first", "--profile", "smoke", "--device", "cpu", "--offline")
+    (path,) = (home / "runs").glob("*/record.json")
+    if damage == "folder":
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"finals": {}}))
+    out = repro("run", "tiny", "--profile", "smoke", "--device", "cpu", "--offline", code=1)
+    assert "record.json" in out
+    assert "move it away, and the run is made again" in out
+    assert "1 trained, 1 failed" in out
+
+
+def test_the_means_in_mlflow_are_the_same_whichever_command_came_last(place, home, monkeypatch):
+    """Evidence of one seed and a local run of another: `ui` and `run` give the parent one summary."""
+    from repro.suite.moving import show_evidence
+    from repro.track import Tracker
+
+    repro("run", "tiny/first", "--profile", "smoke", "--device", "cpu", "--seeds", "0-1")
+    folders = sorted((home / "runs").iterdir())
+    kept = place / "reports" / "tiny" / "evidence"
+    kept.mkdir(parents=True)
+    shutil.move(folders[0] / "record.json", kept / "first-s0-cpu-00000000.json")
+    shutil.rmtree(folders[0])
+    show_evidence(home, place / "reports", say=lambda text: None)
+
+    def parents():
+        tracker = Tracker(home)
+        ids = [experiment.experiment_id for experiment in tracker.experiments()]
+        return [
+            (run.info.run_id, run.data.metrics["summary/n_seeds"]) for run in tracker.search(ids, kind="experiment")
+        ]
+
+    before = parents()
+    assert [seeds for _, seeds in before] == [2]
+    seed = json.loads((folders[1] / "record.json").read_text())["seed"]
+    repro("run", "tiny/first", "--profile", "smoke", "--device", "cpu", "--seeds", str(seed))
+    assert parents() == before

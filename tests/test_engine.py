@@ -1,5 +1,6 @@
 """The training loop: equal to a plain loop, resumable bit for bit, and never waiting for the host in a step."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -158,6 +159,19 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, capsys):
     newest.write_bytes(data)
     assert comparable(train(run, tmp_path / "b")) == comparable(whole)
     assert newest.name in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_something_else_counts_as_damaged(tmp_path, capsys):
+    run = a_run(PLAIN)
+    whole = train(run, tmp_path / "a")
+    train(run, tmp_path / "b", on_epoch=lambda e: e.epoch < 3)
+    folder = folder_of(run, tmp_path / "b")
+    newest = max(folder.glob("checkpoint-*.pt"))
+    newest.unlink()
+    (folder / f"checkpoint-00003-{hashlib.sha256(b'else').hexdigest()[:16]}.pt").write_bytes(b"else")
+    (folder / "checkpoint-notes.pt").write_bytes(b"a name that is none of ours")
+    assert comparable(train(run, tmp_path / "b")) == comparable(whole)
+    assert "checkpoint-00003" in capsys.readouterr().out
 
 
 def test_seeds_differ_and_repeat(tmp_path):

@@ -267,3 +267,12 @@ def test_an_interrupt_leaves_the_terminal_sane(place):
     assert text.rstrip().endswith("goes on at the last finished epoch")
     assert "Traceback" not in text
     assert terminal.raw.rindex(b"\x1b[?25h") > terminal.raw.rindex(b"\x1b[?25l")
+
+
+def test_a_terminal_without_the_bars_characters_gets_plain_lines(place, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    terminal = Terminal(*SMOKE)
+    text = terminal.read()
+    assert terminal.close() == 0
+    assert "epoch 1/1  train" in text
+    assert "Traceback" not in text

@@ -167,3 +167,23 @@ def test_read_records_in_name_order(tmp_path, make_record):
     for name in ("b.json", "a.json"):
         (tmp_path / name).write_bytes(make_record(epochs=1).to_bytes())
     assert [path.name for path, _ in read_records(tmp_path, "*.json")] == ["a.json", "b.json"]
+
+
+def test_only_plain_files_are_replaced_and_links_are_followed(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(UserError, match="is not a plain file"):
+            write_atomically(place, b"new")
+    (tmp_path / "target").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    write_atomically(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_bytes() == b"new"
+
+
+def test_a_place_that_cannot_be_written_is_named_as_it_was_asked_for(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(NotADirectoryError) as refused:
+        write_atomically(tmp_path / "file" / "new", b"")
+    assert refused.value.filename == str(tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

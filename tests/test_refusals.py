@@ -1,6 +1,7 @@
 """What a user can get wrong: one sentence with place, expectation and mend, exit code 2, and no file changed."""
 
 import json
+import os
 import re
 import shutil
 import sqlite3
@@ -95,6 +96,24 @@ def other_cache(place):
     wrong_data(place)
     (place.home / "data").mkdir()
     shutil.move(place.path / "other.npz", place.home / "data" / "cifar10.npz")
+
+
+def pipe(place):
+    os.mkfifo(place.path / "pipe")
+
+
+def pipe_of_a_report(place):
+    os.mkfifo(place.path / "experiments" / "other.yaml")
+
+
+def file_home(place):
+    (place.path / "file").write_text("not a folder")
+    place.env("REPRO_HOME", str(place.path / "file"))
+
+
+def uri(text):
+    """A setting in which MLFLOW_TRACKING_URI is so."""
+    return lambda place: place.env("MLFLOW_TRACKING_URI", text)
 
 
 def full_disk(place):
@@ -215,6 +234,8 @@ REFUSALS = {
     "device and devices": (nothing, ("run", "tiny", "--device", "cpu", "--devices", "cpu,cpu"), ("leave one out",)),
     "devices of two kinds": (nothing, ("run", "tiny", "--devices", "cpu,cuda:0"), ("--device",)),
     "model without MLflow": (nothing, (*SMOKE, "--log-model", "--offline"), ("--log-model: expected MLflow",)),
+    "device of another kind": (nothing, ("run", "tiny", "--device", "meta"), ("--device meta: runs are made on cpu",)),
+    "second CPU": (nothing, ("run", "tiny", "--device", "cpu:1"), ("--device cpu:1: there is one CPU device",)),
     "seeds": (nothing, ("run", "tiny", "--seeds", "3-1"), ("'3-1'", "a range runs upwards")),
     "budget": (nothing, ("run", "tiny", "--budget", "9 minutes"), ("'9 minutes'", "90s, 9m or 1.5h")),
     "no data": (nothing, FULL, ("CIFAR-10 is not here", "repro data fetch", "repro data import")),
@@ -231,9 +252,19 @@ REFUSALS = {
         nothing, ("data", "import", "nowhere.npz"),
         ("nowhere.npz: cannot be read", "cifar-10-python.tar.gz", ".npz of x_train"),
     ),
+    "import of a pipe": (pipe, ("data", "import", "pipe"), ("pipe: is neither a file nor a folder",)),
+    "schema into a pipe": (pipe, ("schema", "--out", "pipe"), ("pipe: is there, and is not a plain file",)),
+    "a pipe among the reports": (pipe_of_a_report, ("list",), ("other.yaml: is not a plain file",)),
+    "state folder is a file": (file_home, ("status",), ("REPRO_HOME=", "is not a folder")),
     "disk full": (full_disk, SMOKE, ("free", "REPRO_HOME")),
     "state folder in a file": (unwritable, SMOKE, ("file/state", "REPRO_HOME")),
     "no server": (no_server, SMOKE, ("MLflow at http://127.0.0.1:9", "--offline")),
+    "half an address": (uri("http://[::1"), SMOKE, ("MLFLOW_TRACKING_URI=http://[::1", "unset it")),
+    "address without a host": (uri("https://"), SMOKE, ("MLFLOW_TRACKING_URI=https://", "unset it")),
+    "store in a folder": (uri("sqlite:////tmp"), SMOKE, ("sqlite:////tmp: is a folder", "/mlflow.db")),
+    "store without its driver": (
+        uri("postgresql+psycopg://me:secret@127.0.0.1/x"), SMOKE, ("//***@127.0.0.1/x", "install that package"),
+    ),
     "file store": (file_store, SMOKE, ("MLFLOW_TRACKING_URI=./mlruns", "sqlite:///<file>")),
     "broken store": (broken_store, SMOKE, ("mlflow.db: not a readable MLflow store", "move it away")),
     "half-made store": (half_made_store, SMOKE, ("mlflow.db: a half-made MLflow store", "move it away")),
@@ -245,6 +276,7 @@ REFUSALS = {
     "broken evidence": (broken_evidence, ("report",), ("first-s0.json",)),
     "evidence of a later version": (strange_evidence, ("report",), ("first-s0.json", "schema 99")),
     "a report that is there": (nothing, ("new", "tiny"), ("tiny.yaml",)),
+    "an empty title": (nothing, ("new", "miller2025", "--title", " "), ("--title ' '", "printable")),
     "a report's bad name": (nothing, ("new", "Sixth-Report"), ("'Sixth-Report'",)),
     "picture of an unknown report": (nothing, ("data", "show", "tinny"), ("no report 'tinny'", "'tiny'")),
     "nothing to export": (nothing, ("bundle", "export", "out"), ("no finished run to export", "repro status")),

@@ -1,7 +1,9 @@
 """The command line: parse, call, print, exit code. Heavy imports live inside the commands: `--help` is instant."""
 
+import errno
 import os
 import sys
+from io import TextIOWrapper
 from typing import Any
 
 import click
@@ -22,21 +24,32 @@ class Group(click.Group):
             click.echo(f"repro: {error}", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
-            click.echo(
-                "repro: interrupted; the same command, without --force, goes on at the last finished epoch", err=True
-            )
-            ctx.exit(130)
+            self._interrupted(ctx)
+        except RuntimeError as error:
+            if not isinstance(error.__cause__, KeyboardInterrupt):  # as Python 3.11 tells one inside a class body
+                raise
+            self._interrupted(ctx)
         except BrokenPipeError:
             # The reader (head, less) has closed the pipe: nothing left to say.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(0)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EIO) and error.filename is None:
+                click.echo(f"repro: the output cannot be written ({error.strerror})", err=True)
+                ctx.exit(1)
             if error.filename is None:
                 raise
             click.echo(
                 f"repro: {error.filename}: {error.strerror}; choose a place that can be read and written", err=True
             )
             ctx.exit(2)
+
+    @staticmethod
+    def _interrupted(ctx: click.Context) -> None:
+        train = ctx.invoked_subcommand == "run"
+        more = "; the same command, without --force, goes on at the last finished epoch" if train else ""
+        click.echo(f"repro: interrupted{more}", err=True)
+        ctx.exit(130)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -47,6 +60,8 @@ def main() -> None:
     Five reports, one YAML each in experiments/: `list` them, `run` their experiments, and `report` sets every
     published number beside ours. State (data, runs, MLflow store) lives in .repro/, or where REPRO_HOME says.
     """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a title that the terminal cannot show is no reason to stop
 
 
 for command in (

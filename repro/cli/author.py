@@ -30,7 +30,8 @@ def validate() -> None:
 
     reports = load_all()
     for report in reports.values():
-        click.echo(f"{report.id}: {len(report.experiments)} experiments, {len(report.claims)} claims")
+        arms, claimed = len(report.experiments), len(report.claims)
+        click.echo(f"{report.id}: {arms} experiment{'s' * (arms != 1)}, {claimed} claim{'s' * (claimed != 1)}")
         if lines := unfilled(experiments_dir() / f"{report.id}.yaml"):
             click.echo(f"  placeholders still to replace in lines {', '.join(map(str, lines))}")
     for line in check_models(reports):
@@ -48,7 +49,7 @@ def schema(out: Path | None) -> None:
     from repro.spec.editor import author_schema
 
     text = json.dumps(author_schema(), indent=2, ensure_ascii=False) + "\n"
-    if out is None:
+    if out is None or str(out) == "-":
         click.echo(text, nl=False)
         return
     write_atomically(out, text.encode())

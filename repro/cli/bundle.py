@@ -18,7 +18,8 @@ def bundle_export(folder: Path) -> None:
     """Write every finished run of this machine to FOLDER."""
     from repro import suite
 
-    click.echo(f"{folder}: {suite.export_bundle(home(), folder)} runs")
+    count = suite.export_bundle(home(), folder)
+    click.echo(f"{folder}: {count} run{'s' * (count != 1)}")
 
 
 @bundle.command("import")

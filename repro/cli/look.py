@@ -82,7 +82,9 @@ def ui(port: int, reports_dir: Path) -> None:
     track.ui_command(home(), port)  # refused before anything is shown where a server is named, or the port is taken
     track.check_port(port)
     new, everything = show_evidence(home(), reports_dir, say=click.echo)
-    click.echo(f"{everything} finished runs, {new} of them new in MLflow")
+    click.echo(f"{everything} finished run{'s' * (everything != 1)}, {new} of them new in MLflow")
+    if not everything:
+        click.echo("nothing to compare yet: `repro run` makes runs, and the evidence in reports/ is shown with them")
     command, env, links = track.ui(home(), port)
     for link in links:
         click.echo(link)

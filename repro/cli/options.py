@@ -6,13 +6,19 @@ from pathlib import Path
 
 import click
 
+from repro.errors import UserError
+
 TIERS = ("headline", "core", "extended", "long")
 PROFILES = ("full", "quick", "smoke")
 
 
 def home() -> Path:
-    """Return the state folder: $REPRO_HOME, else .repro in the current folder."""
-    return Path(os.environ.get("REPRO_HOME") or ".repro").absolute()
+    """Return the state folder: $REPRO_HOME, else .repro in the current folder; raises UserError where it cannot be."""
+    path = Path(os.environ.get("REPRO_HOME") or ".repro").absolute()
+    there = next(place for place in (path, *path.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise UserError(f"REPRO_HOME={path}: {there} is not a folder; name one that is, or is yet to be made")
+    return path
 
 
 reports_option = click.option(
@@ -26,7 +32,7 @@ def seeds_of(_ctx: click.Context, _param: click.Parameter, text: str) -> list[in
     """Parse `0`, `0-2` or `0,3,5` into seeds, each once, in the order given."""
     seeds: list[int] = []
     for part in text.split(","):
-        if not (match := re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", part.strip())):
+        if not (match := re.fullmatch(r"([0-9]{1,6})(?:-([0-9]{1,6}))?", part.strip())):
             raise click.BadParameter(f"{text!r}: expected seeds such as 0, 0-2 or 0,3,5")
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first or last - first > 999:
@@ -39,6 +45,6 @@ def budget_of(_ctx: click.Context, _param: click.Parameter, text: str | None) ->
     """Parse `90s`, `9m` or `1.5h` into seconds."""
     if text is None:
         return None
-    if not (match := re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)):
+    if not (match := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smh])", text)):
         raise click.BadParameter(f"{text!r}: expected a time such as 90s, 9m or 1.5h")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]

@@ -29,7 +29,7 @@ def pick_devices(device: str | None, devices: list[str] | None) -> "list[torch.d
     from repro import environment
 
     if devices is None:
-        return [environment.pick_device(device or "auto")]
+        return [environment.pick_device("auto" if device is None else device)]
     if device is not None:
         raise UserError("--device and --devices: expected one of them, both are given; leave one out")
     found = [environment.pick_device(name) for name in devices]
@@ -107,7 +107,7 @@ def run(
     if log_model:
         from repro.suite.models import log_trained
 
-        log_trained(outcomes, home(), display.say)
+        log_trained(outcomes, home(), click.echo)
     code = suite.conclude(outcomes, plan.notes, say=click.echo)
     if pages:
         suite.show_pages(plan, say=display.say)

@@ -2,6 +2,7 @@
 
 import fcntl
 import http.client
+import os
 import re
 import urllib.error
 import urllib.request
@@ -89,6 +90,8 @@ def _append(chunks: Iterator[bytes], part: Path, done: int, told: Callable[[int]
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"{part}: is being downloaded by another process; wait for it to finish") from None
+        if file.tell() < done or not part.exists() or not os.path.samestat(os.fstat(file.fileno()), part.stat()):
+            raise Broken("another process has taken it over")
         file.truncate(done)
         for chunk in chain([first], chunks):
             file.write(chunk)

@@ -29,10 +29,12 @@ def read_one(path: Path, name: str) -> np.ndarray | None:
 
 def _arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
     """Read those of the named arrays that are there."""
+    wanted = f"expected {', '.join(sorted(SHAPES))} as uint8 in one"
+    if path.is_file() and not zipfile.is_zipfile(path):
+        raise UserError(f"{path}: not a readable .npz archive; {wanted}")
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in names if name in archive.files}
     except _BROKEN as error:
-        raise UserError(f"{path}: not a readable .npz archive ({error})") from None
-    except (TypeError, AttributeError):  # numpy took it for something else, such as a bare array
-        raise UserError(f"{path}: not an .npz archive; expected {', '.join(sorted(SHAPES))} in one") from None
+        reason = "arrays of Python objects" if "Object arrays" in str(error) else str(error)
+        raise UserError(f"{path}: not a readable .npz archive ({reason}); {wanted}") from None

@@ -6,6 +6,7 @@ unpickled with nothing in reach but the three numpy names that arrays need. No m
 
 import hashlib
 import io
+import os
 import pickle
 import tarfile
 import zlib
@@ -19,6 +20,7 @@ import numpy as np
 from repro.data.identity import SHAPES
 from repro.errors import UserError
 
+MAX_ARCHIVE = 1 << 30  # the official one is 170 MB
 MAX_BATCH = 64 << 20  # an official batch is 31 MB
 _REMEDY = "it was cut short or changed; get it again"
 _ALLOWED = {
@@ -56,6 +58,8 @@ def facts() -> Facts:
 def read_archive(file: io.BufferedReader, source: str) -> dict[str, np.ndarray]:
     """Return the four arrays of the official archive in its own order, straight from the compressed stream."""
     known = facts()
+    if (size := os.fstat(file.fileno()).st_size) > MAX_ARCHIVE:  # nothing that large is worth reading through
+        raise UserError(f"{source}: not the official {known.archive} ({size / 1e6:,.0f} MB); {_REMEDY}")
     if (found := md5(file)) != known.archive_md5:
         sums = f"md5 {found[:12]}, expected {known.archive_md5[:12]}"
         raise UserError(f"{source}: not the official {known.archive} ({sums}); {_REMEDY}")

@@ -44,6 +44,8 @@ def _folder(path: Path) -> Source:
 
 
 def _file(path: Path) -> Source:
+    if path.exists() and not path.is_file():  # a pipe or a device would be waited for
+        raise UserError(f"{path}: is neither a file nor a folder; expected {ACCEPTED}")
     with open(path, "rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
         if packed or path.name.endswith((".tar.gz", ".tgz")):

@@ -3,6 +3,7 @@
 The process takes everything with it that a measurement changes: random state, chosen kernels, memory.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -73,7 +74,8 @@ def _measure_all(
     environment.prepare(options.device, options.precision, options.deterministic)
     for number, run in enumerate(runs):
         share_s = min(SHARE_S, (deadline - time.monotonic()) / (len(runs) - number))
-        connection.send((shape(run.recipe), measure(run, options, share_s)))
+        with contextlib.suppress(RuntimeError):  # out of memory: the run itself will say so, the others are timed
+            connection.send((shape(run.recipe), measure(run, options, share_s)))
 
 
 def measure(run: Run, options: Options, share_s: float, clock: Callable[[], float] = time.perf_counter) -> Speed:

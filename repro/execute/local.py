@@ -67,6 +67,8 @@ def _locked(job: Job, dataset: Dataset, options: Options, shown: Shown, display:
         lock.acquire()
     try:
         if job.force:
+            if deadline is not None and time.monotonic() >= deadline:  # what is there is all there will be
+                return Outcome(job.run, "stopped", reason="no time left for an epoch of it")
             runner.begin_anew(job.run, options.home)
         if finished := finished_record(folder):
             shown.finish(finished, folder)
@@ -83,7 +85,7 @@ def _train(
     epochs = runner.adapt(run.recipe, run.profile, len(dataset.x_train)).budget.epochs
     journal = Journal(folder / "journal.jsonl").read()
     # An epoch that would not fit is not begun: what is done is checkpointed.
-    expected = journal[-1].metrics["time/epoch_s"] if journal else 0.0
+    expected = journal[-1].metrics.get("time/epoch_s", 0.0) if journal else 0.0
     if deadline is not None and time.monotonic() + expected >= deadline:
         return Outcome(run, "stopped", reason="no time left for an epoch of it")
     shown.start(info_of(run, dataset, options, shown.notes), journal)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from repro.errors import UserError
 from repro.record import RunRecord
 from repro.spec.identity import Run
 
@@ -44,7 +45,14 @@ class Outcome:
 def finished_record(folder: Path) -> RunRecord | None:
     """Return the record of a run this machine has finished, or None."""
     path = folder / "record.json"
-    return RunRecord.from_bytes(path.read_bytes(), str(path)) if path.exists() else None
+    if not path.exists():
+        return None
+    if not path.is_file():
+        raise UserError(f"{path}: is not a file; move it away, and the run is made again")
+    record = RunRecord.from_bytes(path.read_bytes(), str(path))
+    if "acc_pct" not in record.finals.get("last", {}):
+        raise UserError(f"{path}: has no final test accuracy; move it away, and the run is made again")
+    return record
 
 
 def extras(folder: Path) -> dict[str, Path]:

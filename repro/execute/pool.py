@@ -40,6 +40,7 @@ class Pool:
         self.workers: list[Worker] = []
         self.leaving: list[Worker] = []
         self.outcomes: dict[str, Outcome] = {}
+        self.lost = ""  # why the last worker was given up
 
     def next_job(self) -> Job:
         """Take the next job, show that it begins, and say how much of the budget is left for it."""
@@ -84,23 +85,32 @@ class Pool:
             getattr(self.display, rest[0])(*rest[1:])
         elif kind == "lost":
             self.lose(worker, rest[0])
-        else:
-            self.outcomes[rest[0].run.key] = rest[0]
+        elif kind == "ready":
             self.give(worker)
+        else:
+            outcome, worker.job = rest[0], None
+            self.outcomes[outcome.run.key] = outcome
+            self.display.end(outcome.run.key, outcome.state, outcome.said)
 
     def lose(self, worker: Worker, reason: str) -> None:
         """Give up a worker: its run has failed, the others go on."""
         self.workers.remove(worker)
+        worker.process.join(1)  # at its end it leaves by itself
         process.stop(worker.process)
         code = worker.process.exitcode or 0
         died = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
-        if worker.job is not None:
+        self.lost = reason = reason or f"its process on {worker.options.device} {died}"
+        if worker.job is None:
+            self.display.say(f"{worker.options.device} trains nothing more: {reason}")
+        else:
             if worker.training:
                 self.close(worker.job, worker.options)
-            self.fail(worker.job, reason or f"its process on {worker.options.device} {died}")
+            self.fail(worker.job, reason)
 
     def close(self, job: Job, options: Options) -> None:
-        """End in MLflow what a lost process left RUNNING there."""
+        """End in MLflow what a lost process left RUNNING there; a run that it finished is shown by the next call."""
+        if (folder_of(job.run, options.home) / "record.json").exists():
+            return
         shown = Shown(self.tracker, job.notes, lambda text: self.display.note(job.run.key, text, problem=True))
         journal = Journal(folder_of(job.run, options.home) / "journal.jsonl").read()
         shown.start(info_of(job.run, self.dataset, options, job.notes), journal)
@@ -145,8 +155,6 @@ def run_all(
         for options in devices[: len(pool.waiting)]:
             child, connection = process.start(serve, profile, options, threads, open_tracker)
             pool.workers.append(Worker(child, connection, options))
-        for worker in list(pool.workers):
-            pool.give(worker)
         while pool.workers:
             by_connection = {worker.connection: worker for worker in pool.workers}
             for ready in connections.wait(list(by_connection)):
@@ -155,5 +163,5 @@ def run_all(
         pool.stop()
     for job in list(pool.waiting):
         pool.next_job()
-        pool.fail(job, "no process is left to train it")
+        pool.fail(job, f"no process is left to train it ({pool.lost})")
     return [pool.outcomes[job.run.key] for job in jobs]

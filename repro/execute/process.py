@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -21,6 +22,7 @@ def start(target: Callable[..., None], *arguments: Any) -> tuple[SpawnProcess, C
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_child, args=(target, theirs, *arguments), daemon=True)
+    resource_tracker.ensure_running()  # the first start would do it, and unblock the signal again before it forks
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # children inherit the mask
     try:
         process.start()
@@ -45,6 +47,7 @@ def _child(target: Callable[..., None], connection: Connection, *arguments: Any)
     threading.Thread(target=_follow_parent, daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):
         target(connection, *arguments)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from here on it leaves by itself
 
 
 def _interrupt(*_rest: object) -> None:

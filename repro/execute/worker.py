@@ -27,21 +27,29 @@ def serve(
     relay = Relay(connection)
     with contextlib.redirect_stdout(Said(relay)):
         try:
-            _bind(options, threads)
+            if threads is not None:
+                torch.set_num_threads(threads)
             dataset, tracker = runner.dataset_of(profile, options.home), open_tracker()
         except UserError as error:
             connection.send(("lost", str(error)))
             return
-        while (job := connection.recv()) is not None:
+        while _answers(options.device):
+            connection.send(("ready",))
+            if (job := connection.recv()) is None:
+                return
             assert isinstance(job, Job)
             connection.send(("done", local.attempt(job, dataset, options, tracker, relay)))
+        connection.send(("lost", f"{options.device} answers no more"))
 
 
-def _bind(options: Options, threads: int | None) -> None:
-    if threads is not None:
-        torch.set_num_threads(threads)
-    if options.device.index is not None:
-        torch.cuda.set_device(options.device)  # else every process would also hold a context on cuda:0
+def _answers(device: torch.device) -> bool:
+    """Whether a device still works: after some errors of CUDA every later call fails, and so would every run."""
+    try:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    except RuntimeError:
+        return False
+    return True
 
 
 class Relay:
@@ -73,8 +81,7 @@ class Relay:
         self._send("note", key, text, problem)
 
     def end(self, key: str, state: str, text: str) -> None:
-        """Pass it on."""
-        self._send("end", key, state, text)
+        """Say nothing: the outcome, which follows at once, says it."""
 
     def trace(self, text: str) -> None:
         """Pass it on."""

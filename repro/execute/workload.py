@@ -87,7 +87,7 @@ def load_of(run: Run, home: Path, force: bool = False) -> Load:
     entries = Journal(folder / "journal.jsonl").read()
     if not entries:
         return Load(run, recipe, "new", recipe.budget.epochs)
-    taken = median(entry.metrics["time/epoch_s"] for entry in entries)
+    taken = median(entry.metrics.get("time/epoch_s", 0.0) for entry in entries)
     return Load(run, recipe, "begun", max(0, recipe.budget.epochs - len(entries)), taken)
 
 

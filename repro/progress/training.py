@@ -114,8 +114,12 @@ class Quiet(Lines):
 
 
 def terminal() -> "Console | None":
-    """Return the terminal that stdout is and that can redraw lines; None for a pipe, a file or TERM=dumb."""
+    """Return the terminal that stdout is, if it can redraw lines and has the bars' characters; else None."""
     if not sys.stdout.isatty():
+        return None
+    try:
+        "✓‖✗·━╸╺┏".encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
         return None
     try:
         from rich.console import Console

@@ -33,7 +33,8 @@ def load_all(folder: Path | None = None) -> dict[str, Report]:
     folder = experiments_dir() if folder is None else folder
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of reports; run from the repository or set REPRO_EXPERIMENTS")
-    reports = [load(path) for path in sorted(folder.glob("*.yaml"))]
+    # Editors leave hidden files beside the one that is being edited.
+    reports = [load(path) for path in sorted(folder.glob("*.yaml")) if not path.name.startswith(".")]
     if not reports:
         raise UserError(f"{folder}: holds no *.yaml; each report is one YAML there")
     return {report.id: report for report in reports}
@@ -42,6 +43,8 @@ def load_all(folder: Path | None = None) -> dict[str, Report]:
 def load(path: Path) -> Report:
     """Load and validate one report; raises UserError naming file, line, key path, what was expected and the mend."""
     try:
+        if not path.is_file():
+            raise UserError(f"{path}: is not a plain file; each report is one YAML")
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{path}: larger than {MAX_BYTES // 1024} KiB, which no report needs; split or trim it")
         text = path.read_text(encoding="utf-8")

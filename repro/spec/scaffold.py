@@ -28,6 +28,10 @@ def new(report: str, title: str | None = None) -> Path:
     path = folder / f"{report}.yaml"
     if path.exists() or path.is_symlink():
         raise UserError(f"{path}: is there already; choose another id, or edit that file")
+    if title is not None and not (title.strip() and title.isprintable() and len(title) <= 300):
+        raise UserError(
+            f"--title {title[:40]!r}: expected 1 to 300 printable characters on one line; give such a title"
+        )
     text = scaffold(report, f"{MARK}: the report's title" if title is None else title)
     parse(text, str(path))  # what is written is valid, whatever the title holds
     write_atomically(path, text.encode())
@@ -36,7 +40,7 @@ def new(report: str, title: str | None = None) -> Path:
 
 def unfilled(path: Path) -> list[int]:
     """Return the lines of a report's file that still hold a placeholder."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8").split("\n")
     return [number for number, line in enumerate(lines, 1) if MARK in line]
 
 

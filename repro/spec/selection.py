@@ -14,6 +14,8 @@ def select(
     wanted: dict[str, set[str]] = {}
     for target in targets:
         name, _, arm = target.partition("/")
+        if not name:
+            raise UserError(f"{target}: expected REPORT or REPORT/EXPERIMENT; see `repro list`")
         if name not in reports:
             raise UserError(f"{target}: no report {name!r}; {nearest(name, reports)}")
         arms = reports[name].experiments

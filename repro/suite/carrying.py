@@ -1,5 +1,6 @@
 """Carrying a plan out: train, show in MLflow, summarise."""
 
+import time
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -8,12 +9,14 @@ from typing import TYPE_CHECKING
 from repro.errors import UserError
 from repro.execute import local, pool
 from repro.execute.outcome import Job, Outcome
+from repro.judge.claims import choose
 from repro.progress.training import Lines
 from repro.record import RunRecord, read_records
 from repro.spec import ledger
 from repro.spec.schema import Report
 from repro.suite.forecasting import estimate, foresee, threads_of
 from repro.suite.planning import Plan, Say, notes_for
+from repro.track.projection import digest
 
 if TYPE_CHECKING:
     from repro.track import Tracker
@@ -33,6 +36,7 @@ def carry_out(plan: Plan, *, offline: bool, budget_s: float | None, display: Lin
 
     What can be refused is refused before the first run, and too little disk before anything is written.
     """
+    began = time.monotonic()
     loads = foresee(plan, offline=offline, refuse=True, say=display.say)
     opener = partial(open_tracker, plan.options.home, offline)
     if (tracker := opener()) is not None:
@@ -42,7 +46,8 @@ def carry_out(plan: Plan, *, offline: bool, budget_s: float | None, display: Lin
     if plan.profile == "full":
         # What was claimed is written down before the first run that is judged against it.
         ledger.write(plan.reports.values(), plan.reports_dir / "ledger")
-    jobs = [Job(run, plan.notes.get(run.key, {}), plan.force, budget_s) for run in plan.runs]
+    left_s = None if budget_s is None else budget_s - (time.monotonic() - began)  # download and timing took their part
+    jobs = [Job(run, plan.notes.get(run.key, {}), plan.force, left_s) for run in plan.runs]
     with display:
         display.plan(forecast.work, forecast.measured, len(plan.devices))
         if len(plan.devices) == 1:
@@ -52,9 +57,10 @@ def carry_out(plan: Plan, *, offline: bool, budget_s: float | None, display: Lin
                 jobs, dataset, plan.devices, threads_of(plan), profile=plan.profile, tracker=tracker,
                 open_tracker=opener, work=forecast.work, display=display,
             )  # fmt: skip
-        if tracker is not None and not summarise(plan.reports, plan.options.home, outcomes, tracker, display.say):
+        if tracker is not None:
+            synced = summarise(plan.reports, plan.options.home, plan.reports_dir, outcomes, tracker, display.say)
             for outcome in outcomes:
-                outcome.synced = False
+                outcome.synced &= synced
     return outcomes
 
 
@@ -65,19 +71,39 @@ def _refuse_deleted(plan: Plan, tracker: "Tracker") -> None:
 
 
 def summarise(
-    reports: dict[str, Report], home: Path, touched: Iterable[Outcome | RunRecord], tracker: "Tracker", say: Say
+    reports: dict[str, Report],
+    home: Path,
+    reports_dir: Path,
+    touched: Iterable[Outcome | RunRecord],
+    tracker: "Tracker",
+    say: Say,
 ) -> bool:
-    """Refresh the MLflow parents (mean curves, summary) of the experiments just touched, over all their runs here."""
+    """Refresh the MLflow parents (mean curves, summary) of the experiments just touched; return whether that went well.
+
+    The means are over this machine's runs and what MLflow shows of the evidence, one record a run key.
+    """
     records = [t.record if isinstance(t, Outcome) else t for t in touched]
     groups = {(r.report, r.experiments[0], r.profile) for r in records if r is not None}
     try:
-        found = [record for _, record in read_records(home / "runs", "*/record.json")]
+        found = _gathered(home, reports_dir, tracker)
         for report, experiment, profile in sorted(groups):
             own = [r for r in found if (r.report, r.experiments[0], r.profile) == (report, experiment, profile)]
             if not own:  # imported beside a run that is being trained here
                 continue
-            tracker.summarise(report, experiment, profile, own, notes_for(reports, own[0]))
+            chosen, _ = choose(own)
+            tracker.summarise(report, experiment, profile, chosen, notes_for(reports, chosen[0]))
     except UserError as error:
         say(f"MLflow's summaries are not up to date: {error}")
         return False
     return True
+
+
+def _gathered(home: Path, reports_dir: Path, tracker: "Tracker") -> list[RunRecord]:
+    from repro.report import evidence
+
+    found = {record.to_bytes(): record for _, record in read_records(home / "runs", "*/record.json")}
+    committed = {record.to_bytes(): record for record in evidence.committed(reports_dir)}
+    if new := committed.keys() - found.keys():
+        held = tracker.shown()
+        found |= {data: committed[data] for data in new if digest(data) in held}
+    return list(found.values())

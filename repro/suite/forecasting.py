@@ -91,6 +91,8 @@ def _disk(plan: Plan, loads: list[Load], offline: bool, refuse: bool) -> str:
     needed = workload.disk_bytes(loads, len(plan.devices), in_mlflow)
     needed += cifar10.ARCHIVE_BYTES + cache.size() if plan.download else 0
     free = shutil.disk_usage(_standing(home)).free
+    if refuse:
+        cache.require_room(home, 0)
     if refuse and needed > free:
         raise UserError(
             f"{home}: {_size(needed)} are needed there and {_size(free)} are free; make room, ask for fewer runs, or "

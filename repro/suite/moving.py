@@ -30,7 +30,7 @@ def export_bundle(home: Path, folder: Path) -> int:
     return bundle.export(members, folder)
 
 
-def import_bundle(home: Path, folder: Path, offline: bool) -> tuple[int, int]:
+def import_bundle(home: Path, folder: Path, offline: bool, reports_dir: Path = Path("reports")) -> tuple[int, int]:
     """Take a bundle's runs in, and project them to MLflow; return (new, known)."""
     from repro import bundle
     from repro.spec.loading import load_all
@@ -40,7 +40,7 @@ def import_bundle(home: Path, folder: Path, offline: bool) -> tuple[int, int]:
     counts = bundle.import_into(folder, home, None)
     if tracker is not None:
         _project(reports, members, tracker, print)
-        summarise(reports, home, [record for record, _ in members], tracker, print)
+        summarise(reports, home, reports_dir, [record for record, _ in members], tracker, print)
     return counts
 
 

@@ -49,8 +49,7 @@ class Plan:
             from repro.progress import download
 
             with download.shown("CIFAR-10") as progress:
-                cifar10.fetch(self.options.home, progress)
-            self.dataset = dataset_of(self.profile, self.options.home)
+                self.dataset = cifar10.fetch(self.options.home, progress)
         return self.dataset
 
 
@@ -82,10 +81,10 @@ def plan(
             say("nothing in it counts. The committed evidence is what the reports rest on.")
     key = sample.load().key if profile == "smoke" else f"{FULL_TRAIN}:{FULL_TEST}"
     claimed = ledger.ledger_id(ledger.claims(reports.values()))
-    options = [
-        Options(home, device, environment.pick_precision(precision, device), deterministic, command, claimed)
-        for device in devices
-    ]
+    picked = {environment.pick_precision(precision, device) for device in devices}
+    # One precision for all, so that a run begun on one device can go on on another.
+    one = picked.pop() if len(picked) == 1 else "fp32"
+    options = [Options(home, device, one, deterministic, command, claimed) for device in devices]
     runs = [run for report, arms in chosen for run in runs_of(report, arms, seeds, key, profile)]
     if missing:
         from repro.report import evidence

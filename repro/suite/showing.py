@@ -49,9 +49,12 @@ def picture(dataset: Dataset, name: str, recipe: Recipe, seed: int) -> bytes:
     """Return a PNG: images of each class, and the first of each as a run with this seed sees it epoch by epoch."""
     visited = _visited(dataset, recipe, seed, 1)
     labels = dataset.y_train[visited]
-    rows = np.stack([visited[np.flatnonzero(labels == label)[:EACH]] for label in range(len(CLASSES))])
+    each = min(EACH, *np.bincount(labels, minlength=len(CLASSES)).tolist())
+    if not each:
+        raise UserError(f"{name}: trains on {len(visited)} images here, without one of some class; choose another")
+    rows = np.stack([visited[np.flatnonzero(labels == label)[:each]] for label in range(len(CLASSES))])
     title = "CIFAR-10" if dataset.name == "cifar10" else "The embedded sample of CIFAR-10"
-    said = f"The first {EACH} of each class that epoch 1 of seed {seed} trains on."
+    said = f"The first {each} of each class that epoch 1 of seed {seed} trains on."
     blocks = [plots.Block(title, said, dataset.x_train[rows])]
     if recipe.augment:
         epochs = min(EPOCHS, recipe.budget.epochs)

@@ -83,10 +83,12 @@ class Connection:
             # Every library below has a family of its own; a plain TypeError or KeyError is a mistake of ours.
             if type(error).__module__ == "builtins" and not isinstance(error, OSError | ImportError):
                 raise
-            said = line(store.redacted(str(error)), 300)
-            mend = "see that it is up and writable, or use --offline"
+            said = line(store.redacted(_reason(str(error))), 300)
+            mend = "see that it is up and writable; `repro run --offline` does without it"
             if "out-of-date" in said:
                 mend = "back it up and run `mlflow db upgrade` on it"
+            if isinstance(error, ImportError):
+                mend = "install that package; `repro run --offline` does without it"
             raise TrackingError(f"MLflow at {self.store.shown}: {doing} failed ({said}); {mend}") from error
 
     def experiment_name(self, report: str, profile: str) -> str:
@@ -222,3 +224,13 @@ class Connection:
             return None
         with tempfile.TemporaryDirectory(prefix="repro-") as folder:
             return Path(self.client.download_artifacts(run_id, path, folder)).read_bytes()
+
+
+def _reason(text: str) -> str:
+    """Return what is behind an unreachable server in a few words: urllib3 wraps it in its own addresses and objects."""
+    if "Max retries exceeded" not in text and "Connection aborted" not in text:
+        return text
+    cause = re.search(
+        r"(?:\[Errno -?\d+\]|\(\d+, ?) ?['\"]?([A-Z][A-Za-z ]+)|(timed out|too many \d+ error responses)", text
+    )
+    return f"no answer: {cause[1] or cause[2]}" if cause else text

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from filelock import FileLock
 
@@ -42,10 +43,12 @@ def locate(home: Path) -> Store:
     """Return the store that MLFLOW_TRACKING_URI names, else `<home>/mlflow.db`; artifacts lie beside the file."""
     home = home.absolute()
     uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"sqlite:///{home / 'mlflow.db'}"
-    if uri.startswith(("http://", "https://")):
+    if uri.startswith(("http://", "https://")) and _host(uri):
         return Store(uri, None, None, home / "mlflow.lock")
     if uri.startswith("sqlite:///") and ":memory:" not in uri:
         path = Path(uri.removeprefix("sqlite:///").partition("?")[0]).absolute()
+        if path.is_dir():
+            raise UserError(f"MLFLOW_TRACKING_URI={uri}: is a folder; name a file, such as {uri}/mlflow.db")
         return Store(f"sqlite:///{path}", path, path.parent / "artifacts", path.with_name(path.name + ".lock"))
     if re.match(r"(postgresql|mysql|mssql)(\+\w+)?://", uri):
         return Store(uri, None, home / "artifacts", home / "mlflow.lock")
@@ -53,6 +56,13 @@ def locate(home: Path) -> Store:
         f"MLFLOW_TRACKING_URI={redacted(uri)}: not a store this suite writes to; give http(s)://, sqlite:///<file> or "
         "a database URI, or unset it to use the state folder"
     )
+
+
+def _host(uri: str) -> str | None:
+    try:
+        return urlsplit(uri).hostname
+    except ValueError:
+        return None
 
 
 def ensure(store: Store, migrate: Callable[[Path], None]) -> None:
@@ -70,8 +80,10 @@ def ensure(store: Store, migrate: Callable[[Path], None]) -> None:
             else:
                 _make(store.path, migrate)
     except OSError as error:
+        named = "MLFLOW_TRACKING_URI" if os.environ.get("MLFLOW_TRACKING_URI", "").strip() else "REPRO_HOME"
+        reason = error.strerror or error
         raise UserError(
-            f"{store.lock.parent}: cannot hold the MLflow store ({error}); set REPRO_HOME elsewhere"
+            f"{store.lock.parent}: cannot hold the MLflow store ({reason}); set {named} to another place"
         ) from error
 
 

@@ -10,6 +10,7 @@ import torch
 from repro.record import write_atomically
 
 KEPT = 2
+NAMES = "checkpoint-[0-9][0-9][0-9][0-9][0-9]-*.pt"
 
 
 def save(folder: Path, epoch: int, state: dict[str, Any]) -> Path:
@@ -19,14 +20,14 @@ def save(folder: Path, epoch: int, state: dict[str, Any]) -> Path:
     data = buffer.getvalue()
     path = folder / f"checkpoint-{epoch:05d}-{_hash(data)}.pt"
     write_atomically(path, data)
-    for old in sorted(folder.glob("checkpoint-*.pt"))[:-KEPT]:
+    for old in sorted(folder.glob(NAMES))[:-KEPT]:
         old.unlink()
     return path
 
 
 def newest(folder: Path) -> int:
     """Return the epoch of the newest checkpoint, 0 without one."""
-    return max((int(path.stem.split("-")[1]) for path in folder.glob("checkpoint-*.pt")), default=0)
+    return max((int(path.stem.split("-")[1]) for path in folder.glob(NAMES)), default=0)
 
 
 def load(folder: Path) -> tuple[int, dict[str, Any]] | None:
@@ -34,14 +35,23 @@ def load(folder: Path) -> tuple[int, dict[str, Any]] | None:
 
     A damaged file is renamed to `damaged-...` and said so, and the generation before it is used.
     """
-    for path in sorted(folder.glob("checkpoint-*.pt"), reverse=True):
-        data = path.read_bytes()
+    for path in sorted(folder.glob(NAMES), reverse=True):
         _, epoch, digest = path.stem.split("-")
-        if _hash(data) == digest:
-            return int(epoch), torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        if (state := _read(path.read_bytes(), digest)) is not None:
+            return int(epoch), state
         print(f"warning: {path} is damaged; going back to the checkpoint before it", flush=True)
         path.rename(path.with_name(f"damaged-{path.name}"))
     return None
+
+
+def _read(data: bytes, digest: str) -> dict[str, Any] | None:
+    """Return a checkpoint's state, or None where the bytes are not those that were written, or not a checkpoint's."""
+    if _hash(data) != digest:
+        return None
+    try:
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception:  # a pickle that is none of ours may raise anything
+        return None
 
 
 def _hash(data: bytes) -> str:
