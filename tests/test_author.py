@@ -96,7 +96,8 @@ def test_nothing_is_overwritten_and_nothing_half_written(place, monkeypatch):
     assert "experiments/smith2025.yaml: is there already; choose another id, or edit that file" in out
     assert path.read_text() == "mine"
     assert "experiments/ledger.yaml:4: id: 'ledger' is the name of another folder" in repro("new", "ledger", code=2)
-    assert "title: must have at least 1 character" in repro("new", "lee2024", "--title", "", code=2)
+    for title in ("", "  ", "two\nlines", "\x7f", "long" * 100):
+        assert "expected 1 to 300 printable characters" in repro("new", "lee2024", "--title", title, code=2)
     assert [p.name for p in path.parent.iterdir()] == ["smith2025.yaml"]
     monkeypatch.setenv("REPRO_EXPERIMENTS", "elsewhere")
     assert "elsewhere: no such folder of reports; make it, or set REPRO_EXPERIMENTS" in repro("new", "lee2024", code=2)

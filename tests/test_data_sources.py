@@ -147,7 +147,7 @@ def test_a_place_that_cannot_be_written_is_refused(standin, home, tmp_path, monk
     source = standin.npz(tmp_path / "x.npz")
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("REPRO_HOME", str(tmp_path / "file" / "home"))
-    refused(source, home, f"because {tmp_path / 'file'} is not a folder; set REPRO_HOME")
+    refused(source, home, f"{tmp_path / 'file'} is not a folder; name one that is")
     monkeypatch.setenv("REPRO_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(cache.os, "access", lambda *_: False)
     refused(source, home, f"{tmp_path}: cannot be written; set REPRO_HOME")

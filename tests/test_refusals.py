@@ -254,7 +254,7 @@ REFUSALS = {
     ),
     "import of a pipe": (pipe, ("data", "import", "pipe"), ("pipe: is neither a file nor a folder",)),
     "schema into a pipe": (pipe, ("schema", "--out", "pipe"), ("pipe: is there, and is not a plain file",)),
-    "a pipe among the reports": (pipe_of_a_report, ("list",), ("other.yaml: is not a plain file",)),
+    "a pipe among the reports": (pipe_of_a_report, ("list",), ("other.yaml: cannot be read (not a plain file)",)),
     "state folder is a file": (file_home, ("status",), ("REPRO_HOME=", "is not a folder")),
     "disk full": (full_disk, SMOKE, ("free", "REPRO_HOME")),
     "state folder in a file": (unwritable, SMOKE, ("file/state", "REPRO_HOME")),

@@ -43,8 +43,8 @@ def load_all(folder: Path | None = None) -> dict[str, Report]:
 def load(path: Path) -> Report:
     """Load and validate one report; raises UserError naming file, line, key path, what was expected and the mend."""
     try:
-        if not path.is_file():
-            raise UserError(f"{path}: is not a plain file; each report is one YAML")
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: cannot be read (not a plain file); each report is one YAML")
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{path}: larger than {MAX_BYTES // 1024} KiB, which no report needs; split or trim it")
         text = path.read_text(encoding="utf-8")
