@@ -330,3 +330,14 @@ def test_the_means_in_mlflow_are_the_same_whichever_command_came_last(place, hom
     seed = json.loads((folders[1] / "record.json").read_text())["seed"]
     repro("run", "tiny/first", "--profile", "smoke", "--device", "cpu", "--seeds", str(seed))
     assert parents() == before
+
+
+def test_log_model_logs_the_network_of_each_experiment_once(place, home):
+    from repro.track import Tracker
+
+    command = ("run", "tiny", "--profile", "smoke", "--device", "cpu", "--seeds", "0-1", "--log-model", "-q")
+    assert "models: 2 new in MLflow, of 2" in repro(*command)
+    assert "models: 0 new in MLflow, of 2" in repro(*command)
+    tracker = Tracker(home)
+    found = tracker.client.search_logged_models([e.experiment_id for e in tracker.experiments()])
+    assert sorted(model.name for model in found) == ["first-s0", "second-s0"]
