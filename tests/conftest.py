@@ -103,3 +103,19 @@ def home(tmp_path, mlflow_template):
     folder.mkdir()
     shutil.copy(mlflow_template, folder / "mlflow.db")
     return folder
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, home):
+    """Return the current folder: one small report in it, and a state folder with an empty MLflow store."""
+    import torch
+    from command_line import SMALL
+
+    torch.set_num_threads(1)
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "tiny.yaml").write_text(SMALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REPRO_HOME", str(home))
+    for name in ("REPRO_EXPERIMENTS", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from click.testing import CliRunner
+from command_line import repro
 from jsonschema import Draft202012Validator
 
-from repro.cli import main
 from repro.errors import UserError
 from repro.spec import counting, scaffold
 from repro.spec.editor import author_schema
@@ -31,12 +30,6 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setenv("REPRO_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("REPRO_EXPERIMENTS", raising=False)
     return tmp_path
-
-
-def repro(*arguments, code=0):
-    result = CliRunner().invoke(main, list(arguments), catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result.output
 
 
 # --- repro new ---------------------------------------------------------------------------------------------------

@@ -9,52 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner
+from command_line import SMALL, repro
 
 from repro import run as runner
-from repro.cli import main
 from repro.execute import local
 
 ROOT = Path(__file__).parents[1]
-SMALL = """
-schema: 1
-id: tiny
-title: A small report
-summary: Made for tests.
-source: {authors: [A. Tester], year: 2020}
-recipe:
-  data: {split: {train: 45000, val: 5000}}
-  augment: [{name: crop, pad: 4}, {name: flip}]
-  model: {name: resnet, stem: 8, widths: [8, 16], blocks: [1, 1]}
-  loss: {name: cross_entropy}
-  optim: {name: adam, lr: 1e-3}
-  schedule: {name: constant}
-  budget: {epochs: 2, batch_size: 128}
-experiments:
-  first: {reading: as_released, tier: headline, title: The first arm}
-  second: {reading: isolated, tier: core, title: The second arm, optim: {lr: 1e-2}}
-claims:
-  - {id: acc, kind: point, experiment: first, value: 50.0, decimals: 1, headline: true, where: Table 1}
-  - {id: params, kind: count, experiment: first, value: 5266, where: Table 2}
-"""
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch, home):
-    """A folder with one small report, and a state folder with an empty MLflow store."""
-    torch.set_num_threads(1)
-    (tmp_path / "experiments").mkdir()
-    (tmp_path / "experiments" / "tiny.yaml").write_text(SMALL)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("REPRO_HOME", str(home))
-    monkeypatch.delenv("REPRO_EXPERIMENTS", raising=False)
-    return tmp_path
-
-
-def repro(*arguments, code=0):
-    result = CliRunner().invoke(main, list(arguments), catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result.output
 
 
 def tree(folder):

@@ -13,11 +13,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner
-from test_cli import SMALL
+from command_line import SMALL, repro
 
 from repro import suite
-from repro.cli import main
 from repro.data import sample
 from repro.execute import calibration, workload
 from repro.execute.workload import Speed
@@ -34,22 +32,11 @@ SMOKE = ("run", "--all", "--profile", "smoke", "--offline")
 MILLION = namedtuple("Usage", "total used free")(10**6, 0, 10**6)
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch, home):
-    """A folder with one small report, and a state folder with an empty MLflow store."""
-    torch.set_num_threads(1)
-    (tmp_path / "experiments").mkdir()
-    (tmp_path / "experiments" / "tiny.yaml").write_text(SMALL)
-    monkeypatch.chdir(tmp_path)
-    for name, value in (("REPRO_HOME", str(home)), ("PYTHONPATH", str(ROOT)), ("OMP_NUM_THREADS", "1")):
-        monkeypatch.setenv(name, value)
-    return tmp_path
-
-
-def repro(*arguments, code=0):
-    result = CliRunner().invoke(main, list(arguments), catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result.output
+@pytest.fixture(autouse=True)
+def children(monkeypatch):
+    """Child processes find the package, and take one thread."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 def plan(home, profile="full", seeds=(0,), devices=(CPU,), **kwargs):

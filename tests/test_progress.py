@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from command_line import SMALL
 from rich.console import Console
-from test_cli import SMALL
 
 from repro.cli import main
 from repro.execute import local

@@ -16,41 +16,15 @@ from click.testing import CliRunner
 from repro.cli import main
 from repro.record import FULL_TRAIN
 
-SPEC = """\
-schema: 1
-id: tiny
-title: A small report
-summary: Made for tests.
-source: {authors: [A. Tester], year: 2020}
-recipe:
-  data: {split: {train: 45000, val: 5000}}
-  augment: [{name: crop, pad: 4}, {name: flip}]
-  model: {name: resnet, stem: 8, widths: [8, 16], blocks: [1, 1]}
-  loss: {name: cross_entropy}
-  optim: {name: adam, lr: 1e-3}
-  schedule: {name: constant}
-  budget: {epochs: 2, batch_size: 128}
-experiments:
-  first: {reading: as_released, tier: headline, title: The first arm}
-  second: {reading: isolated, tier: core, title: The second arm, optim: {lr: 1e-2}}
-claims:
-  - {id: acc, kind: point, experiment: first, value: 50.0, decimals: 1, headline: true, where: Table 1}
-"""
 SMOKE = ("run", "tiny/first", "--profile", "smoke", "--device", "cpu")
 FULL = ("run", "tiny/first", "--device", "cpu", "--offline")
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch, home):
-    """A folder with one small report, and a state folder with an empty MLflow store."""
-    (tmp_path / "experiments").mkdir()
-    spec = tmp_path / "experiments" / "tiny.yaml"
-    spec.write_text(SPEC)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("REPRO_HOME", str(home))
-    for name in ("REPRO_EXPERIMENTS", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    return SimpleNamespace(path=tmp_path, home=home, spec=spec, env=monkeypatch.setenv, patch=monkeypatch.setattr)
+def setting(place, home, monkeypatch):
+    """The folder of one small report, with what a case needs to spoil it."""
+    spec = place / "experiments" / "tiny.yaml"
+    return SimpleNamespace(path=place, home=home, spec=spec, env=monkeypatch.setenv, patch=monkeypatch.setattr)
 
 
 def tree(folder):
@@ -285,10 +259,10 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_a_mistake_gets_one_sentence_and_changes_nothing(place, name):
+def test_a_mistake_gets_one_sentence_and_changes_nothing(setting, name):
     prepare, arguments, expected = REFUSALS[name]
-    prepare(place)
-    before = tree(place.path)
+    prepare(setting)
+    before = tree(setting.path)
     result = CliRunner().invoke(main, list(arguments), catch_exceptions=False)
     sentence = re.sub(r"\s+", " ", result.stderr)
     assert result.exit_code == 2, result.output
@@ -296,4 +270,4 @@ def test_a_mistake_gets_one_sentence_and_changes_nothing(place, name):
         assert words in sentence, f"{words!r} is not in: {result.output}"
     assert "Traceback" not in result.output
     assert len(result.stderr.strip().splitlines()) <= 4, result.stderr
-    assert tree(place.path) == before
+    assert tree(setting.path) == before
