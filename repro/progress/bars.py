@@ -137,6 +137,7 @@ class Bars(Lines):
         reached = f"  loss {m['train/loss']:.4f}  test {m['test/acc_pct']:.2f} %"
         self.bars.update(row.steps_bar, description=reached, completed=0)
         self._show_left(row, entry.epoch)
+        self.bars.refresh()  # at once: a run of one epoch is over before the next turn
 
     def note(self, key: str, text: str, problem: bool = False) -> None:
         """Show a remark above the bars."""
