@@ -24,8 +24,10 @@ from repro.models.init import initialise
 from repro.record import Entry, RunRecord, write_atomically
 from repro.spec import counting
 from repro.spec.identity import Run, recipe_hash, resolved
-from repro.spec.recipe import Cosine, Plateau, Recipe, ResNet
+from repro.spec.network import VGG, ResNet
+from repro.spec.recipe import Recipe
 from repro.spec.schema import Report
+from repro.spec.training import Schedule
 from repro.train import checkpoint, schedule
 from repro.train.engine import Fitted, Held, fit
 from repro.train.optim import Make, maker
@@ -34,6 +36,8 @@ from repro.train.step import NUMERICS, Stepper
 
 SMOKE_STEPS, SMOKE_TEST = 3, 200
 FULL_TRAIN_IMAGES = 50_000
+#: fields of schedules that count epochs; a quick run has a tenth of them
+LENGTHS = ("t_max", "t_0", "patience")
 
 
 @dataclass(frozen=True)
@@ -68,11 +72,7 @@ def adapt(recipe: Recipe, profile: str, images: int) -> Recipe:
     if profile == "full":
         return recipe
     epochs = 1 if profile == "smoke" else max(1, recipe.budget.epochs // 10)
-    plan = recipe.schedule
-    if profile == "quick" and isinstance(plan, Cosine):
-        plan = plan.model_copy(update={"t_max": max(1, plan.t_max // 10)})
-    if profile == "quick" and isinstance(plan, Plateau):
-        plan = plan.model_copy(update={"patience": max(1, plan.patience // 10)})
+    plan = shortened(recipe.schedule, epochs) if profile == "quick" else recipe.schedule
     split = recipe.data.split
     # At least one image of what there is: a schedule may watch the validation loss, however few images validate.
     parts = {"train": split.train, "val": split.val}
@@ -82,7 +82,14 @@ def adapt(recipe: Recipe, profile: str, images: int) -> Recipe:
     return recipe.model_copy(update={"data": data, "budget": budget, "schedule": plan})
 
 
-def build_model(model: ResNet) -> torch.nn.Module:
+def shortened(plan: Schedule, epochs: int) -> Schedule:
+    """Return a schedule with a tenth of its lengths, its warm-up rounded up but short of `epochs`, the quick budget."""
+    lengths = {key: max(1, getattr(plan, key) // 10) for key in LENGTHS if hasattr(plan, key)}
+    warmup = min(-(-plan.warmup_epochs // 10), epochs - 1)
+    return plan.model_copy(update=lengths | {"warmup_epochs": warmup})
+
+
+def build_model(model: ResNet | VGG) -> torch.nn.Module:
     """Construct a network from its spec, with PyTorch's own initial weights (see `initialise`)."""
     return MODELS[model.name](**model.model_dump(exclude={"name", "init", "logits_dropout"}))
 
@@ -93,7 +100,7 @@ def check_models(reports: Mapping[str, Report]) -> Iterator[str]:
     Raises UserError where they differ. Networks are built on the meta device: shapes without memory.
     """
     for report in reports.values():
-        seen: dict[ResNet, str] = {}
+        seen: dict[ResNet | VGG, str] = {}
         for experiment in report.experiments.values():
             spec = experiment.recipe.model
             if spec in seen:

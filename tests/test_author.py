@@ -193,6 +193,11 @@ MISTAKES = {
     "no epochs": {"experiments": {"baseline": {"budget": {"epochs": 0}}}},
     "a list that is a mapping": {"recipe": {"augment": {"name": "crop", "pad": 4}}},
     "a crop wider than the image": {"recipe": {"augment": [{"name": "crop", "pad": 99}]}},
+    "unknown network": {"recipe": {"model": {"name": "vggg"}}},
+    "a replaced network that is not full": {"experiments": {"baseline": {"model": {"name": "vgg", "widths": [8]}}}},
+    "another network's key of a change": {"experiments": {"baseline": {"model": {"convs": [1, 1, 1]}}}},
+    "a stem of another size": {"recipe": {"model": {"stem_kernel": 5}}},
+    "unknown init": {"recipe": {"model": {"init": "xaviar"}}},
     "unknown augmentation": {"recipe": {"augment": [{"name": "mirror"}]}},
     "unknown kind": {"claims": [{"kind": "number", "id": "a", "value": 1, "where": "x"}]},
     "unknown protocol": {"claims": [{"kind": "point", "id": "a", "experiment": "baseline", "protocol": "best_val",
@@ -230,7 +235,13 @@ RIGHT = {
     "a whole new block": {"experiments": {"baseline": {"optim": {"name": "adam", "lr": 1e-3}}}},
     "an empty list": {"experiments": {"baseline": {"augment": []}}},
     "another schedule": {"experiments": {"baseline": {"schedule": {"name": "constant"}}}},
-}
+    "another network": {"experiments": {"baseline": {"model": {"name": "vgg", "widths": [8, 16], "convs": [1, 1],
+                                                               "hidden": []}}}},
+    "one key of the network": {"experiments": {"baseline": {"model": {"max_pool": True}}}},
+    "restarts": {"experiments": {"baseline": {"schedule": {"name": "cosine_restarts", "t_0": 10, "t_mult": 2}}}},
+    "a warm-up": {"experiments": {"baseline": {"schedule": {"warmup_epochs": 5, "warmup_start": "1e-2"}}}},
+    "another optimizer": {"experiments": {"baseline": {"optim": {"name": "rmsprop", "lr": 0.1, "centered": True}}}},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", RIGHT)

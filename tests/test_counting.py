@@ -3,7 +3,7 @@
 import pytest
 
 from repro.spec.counting import layers, macs, parameters, sizes_mb, training_flop
-from repro.spec.recipe import ResNet
+from repro.spec.network import VGG, ResNet
 
 TWO = (2, 2, 2, 2)
 
@@ -107,6 +107,43 @@ def test_maps_halve_from_stage_to_stage_down_to_one_pixel():
 )
 def test_training_flop(name, gigaflop):
     assert training_flop(network(name)) / 1e9 == pytest.approx(gigaflop, abs=6e-4)
+
+
+VGG_A = {"name": "vgg", "widths": (64, 128, 256, 512, 512), "convs": (1, 1, 2, 2, 2), "hidden": (512, 512)}
+
+
+# zhang2023 prints no counts; these are the course template's networks'
+@pytest.mark.parametrize(("batch_norm", "count"), [(False, 9_750_922), (True, 9_756_426)])
+def test_parameters_of_vgg_a(batch_norm, count):
+    assert parameters(VGG(**VGG_A, batch_norm=batch_norm)) == count
+
+
+def test_vgg_by_hand():
+    # conv 3->2 at 32x32, pool, conv 2->5 at 16x16, pool, then 5*8*8 -> 7 -> 10; biases everywhere
+    model = VGG(name="vgg", widths=(2, 5), convs=(1, 1), hidden=(7,), batch_norm=True)
+    rows = [(row.name, row.shape, row.parameters, row.macs) for row in layers(model)]
+    assert rows == [
+        ("Conv2d-1", (2, 32, 32), 54 + 2, 54 * 1024), ("BatchNorm2d-2", (2, 32, 32), 4, 0),
+        ("Conv2d-3", (5, 16, 16), 90 + 5, 90 * 256), ("BatchNorm2d-4", (5, 16, 16), 10, 0),
+        ("Linear-5", (7,), 320 * 7 + 7, 320 * 7), ("Linear-6", (10,), 70 + 10, 70),
+    ]  # fmt: skip
+    assert training_flop(VGG(**VGG_A)) / 1e9 == pytest.approx(0.916, abs=6e-4)
+    assert sizes_mb(model)["forward_backward_mb"] == 8 * (2 * 2 * 1024 + 2 * 5 * 256 + 7 + 10) / 2**20
+
+
+@pytest.mark.parametrize(
+    ("kernel", "pool", "heights"),
+    [(3, False, [32, 16, 8, 4]), (7, False, [16, 8, 4, 2]), (3, True, [16, 8, 4, 2]), (7, True, [8, 4, 2, 1])],
+)
+def test_the_stem_sets_the_maps(kernel, pool, heights):
+    shape = {"name": "resnet", "stem": 64, "widths": (64, 128, 256, 512), "blocks": TWO}
+    model = ResNet(**shape, stem_kernel=kernel, max_pool=pool)
+    blocks = [row.shape[1] for row in layers(model) if row.name.startswith("BasicBlock")]
+    assert blocks[::2] == blocks[1::2] == heights
+    stem = layers(model)[0]
+    assert stem.parameters == 3 * 64 * kernel**2
+    assert stem.macs == stem.parameters * (32 if kernel == 3 else 16) ** 2
+    assert parameters(model) == 11_173_962 + 3 * 64 * (kernel**2 - 9)  # pooling has none
 
 
 def test_macs_by_hand():

@@ -279,6 +279,46 @@ REFUSALS = {
         "widths: [16, 32, 64], blocks: [1, 1, 1]", "widths: [1, 1, 1, 1, 1, 1, 1], blocks: [1, 1, 1, 1, 1, 1, 1]", 11,
         "recipe.model.widths", "at most 6 stages, not 7; drop the last",
     ),
+    "six stages behind a stem that halves": (
+        "widths: [16, 32, 64], blocks: [1, 1, 1]",
+        "widths: [1, 1, 1, 1, 1, 1], blocks: [1, 1, 1, 1, 1, 1], stem_kernel: 7, max_pool: true", 11,
+        "recipe.model.widths", "at most 4 stages behind a 7x7 stem and max_pool, not 6; drop the last 2",
+    ),
+    "a stem of another size": (
+        "stem: 16", "stem: 16, stem_kernel: 5", 11, "recipe.model.stem_kernel", "must be 3 or 7 (found 5)",
+    ),
+    "unknown network": (
+        "name: resnet", "name: vggg", 11, "recipe.model.name", "unknown name 'vggg'; did you mean 'vgg'?",
+    ),
+    "another network's key": (
+        "name: resnet, stem: 16, widths: [16, 32, 64], blocks: [1, 1, 1]",
+        "name: vgg, widths: [16, 32], convs: [1, 1], hidden: [], stem: 16", 11, "recipe.model.stem", "unknown key",
+    ),
+    "an arm's network that is not full": (
+        "tier: core", "tier: core\n    model: {name: vgg, widths: [16]}", 21, "experiments.adam.model.convs",
+        "is missing; add it",
+    ),
+    "unequal stages of a vgg": (
+        "name: resnet, stem: 16, widths: [16, 32, 64], blocks: [1, 1, 1]",
+        "name: vgg, widths: [16, 32], convs: [1], hidden: []", 11, "recipe.model.convs",
+        "widths has 2 stages but convs has 1; give one of each a stage",
+    ),
+    "a vgg of six stages": (
+        "name: resnet, stem: 16, widths: [16, 32, 64], blocks: [1, 1, 1]",
+        "name: vgg, widths: [1, 1, 1, 1, 1, 1], convs: [1, 1, 1, 1, 1, 1], hidden: []", 11, "recipe.model.widths",
+        "at most 5 stages, not 6; drop the last",
+    ),
+    "a warm-up as long as the budget": (
+        "t_max: 20", "t_max: 20, warmup_epochs: 20", 14, "recipe.schedule.warmup_epochs",
+        "is 20, which leaves none of the budget's 20 epochs; give at most 19",
+    ),
+    "an arm too short for the warm-up": (
+        "optim: {name: adam, lr: 1e-3}", "schedule: {warmup_epochs: 3}\n    budget: {epochs: 3}", 22,
+        "experiments.adam.schedule.warmup_epochs", "leaves none of the budget's 3 epochs; give at most 2",
+    ),
+    "a warm-up's start without its length": (
+        "t_max: 20", "t_max: 20, warmup_start: 0.2", 14, "recipe.schedule.warmup_start", "needs warmup_epochs above 0",
+    ),
     "an assumption about no key": (
         "claims:\n", "assumed:\n  recipe.optim.momentun: Not in the text.\nclaims:\n", 25,
         "assumed.recipe.optim.momentun", "no key 'recipe.optim.momentun' in this file; did you mean 'recipe.optim.mome",

@@ -11,6 +11,7 @@ from repro.run import FULL_TRAIN_IMAGES, SMOKE_STEPS, SMOKE_TEST, adapt, folder_
 from repro.spec import counting
 from repro.spec.identity import Run, canonical
 from repro.spec.recipe import Recipe
+from repro.spec.training import RMSprop
 
 TEST_IMAGES = 10_000
 SAMPLE = (1_500, 500)  # training and test images of the embedded sample
@@ -127,7 +128,10 @@ def makespan(lengths: Iterable[float], workers: int) -> float:
 
 def working_bytes(load: Load) -> int:
     """Return what a run in training takes at most: checkpoints of weights, optimizer state and two sets of logits."""
-    slots = 2 if load.recipe.optim.name == "adam" else 1
+    optim = load.recipe.optim
+    slots = {"adam": 2, "radam": 2}.get(optim.name, 1)
+    if isinstance(optim, RMSprop):
+        slots += optim.centered + (optim.momentum > 0)
     return CHECKPOINTS * (4 * counting.parameters(load.recipe.model) * (1 + slots) + 2 * LOGITS)
 
 

@@ -1,4 +1,4 @@
-"""Basic-block ResNets for 32x32 images (He et al. 2016; 3x3 stem, no max-pool, 1x1 conv + BN shortcuts)."""
+"""Basic-block ResNets (He et al. 2016) with 1x1 conv + BN shortcuts; a stem for 32x32 images, or ImageNet's."""
 
 from collections.abc import Callable, Sequence
 
@@ -34,13 +34,25 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Stem, stages of `blocks[i]` blocks of `widths[i]` channels (strides 1, 2, 2, ...), mean, linear layer."""
+    """Stem, stages of `blocks[i]` blocks of `widths[i]` channels (strides 1, 2, 2, ...), mean, linear layer.
 
-    def __init__(self, stem: int, widths: Sequence[int], blocks: Sequence[int], activation: str = "relu"):
+    A 3x3 stem has stride 1, a 7x7 one stride 2; `max_pool` adds the 3x3 max-pool of stride 2 behind it.
+    """
+
+    def __init__(
+        self,
+        stem: int,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        activation: str = "relu",
+        stem_kernel: int = 3,
+        max_pool: bool = False,
+    ):
         super().__init__()
-        self.conv = nn.Conv2d(3, stem, 3, 1, 1, bias=False)
+        self.conv = nn.Conv2d(3, stem, stem_kernel, 2 if stem_kernel == 7 else 1, stem_kernel // 2, bias=False)
         self.bn = nn.BatchNorm2d(stem)
         self.activation = ACTIVATIONS[activation]
+        self.max_pool = max_pool
         stages, width_in = [], stem
         for stage, (width, depth) in enumerate(zip(widths, blocks, strict=True)):
             for position in range(depth):
@@ -53,5 +65,7 @@ class ResNet(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 3, 32, 32) -> logits (B, 10)."""
         x = self.activation(self.bn(self.conv(x)), inplace=True)
+        if self.max_pool:
+            x = F.max_pool2d(x, 3, 2, 1)
         x = self.blocks(x)
         return self.linear(F.adaptive_avg_pool2d(x, 1).flatten(1))

@@ -5,10 +5,11 @@ module in the order it runs, none for functional ReLU and pooling, a row without
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from math import prod
 
-from repro.spec.recipe import ResNet
+from repro.spec.network import VGG, ResNet
 
 IMAGE = (3, 32, 32)
 CLASSES = 10
@@ -26,33 +27,54 @@ class Layer:
     macs: int = 0
 
 
-def layers(model: ResNet) -> list[Layer]:
+@dataclass
+class _Table:
+    """Rows as they are added; maps are square, so that a size stands for height and width."""
+
+    rows: list[Layer] = field(default_factory=list)
+
+    def add(self, kind: str, shape: tuple[int, ...], parameters: int = 0, macs: int = 0) -> None:
+        self.rows.append(Layer(f"{kind}-{len(self.rows) + 1}", shape, parameters, macs))
+
+    def conv(self, inputs: int, outputs: int, kernel: int, size: int, bias: bool = False) -> None:
+        weights = inputs * outputs * kernel**2
+        self.add("Conv2d", (outputs, size, size), weights + bias * outputs, weights * size**2)
+
+    def norm(self, channels: int, size: int) -> None:
+        self.add("BatchNorm2d", (channels, size, size), 2 * channels)  # scale and shift
+
+    def linear(self, inputs: int, outputs: int) -> None:
+        self.add("Linear", (outputs,), (inputs + 1) * outputs, inputs * outputs)
+
+
+def layers(model: ResNet | VGG) -> list[Layer]:
     """Return the summary's rows in the order the modules run, named `<kind>-<row number>`."""
-    rows: list[Layer] = []
-
-    def add(kind: str, shape: tuple[int, ...], parameters: int = 0, macs: int = 0) -> None:
-        rows.append(Layer(f"{kind}-{len(rows) + 1}", shape, parameters, macs))
-
-    def conv_bn(inputs: int, outputs: int, kernel: int, size: int) -> None:
-        weights = inputs * outputs * kernel**2  # no conv has a bias; BN brings scale and shift
-        add("Conv2d", (outputs, size, size), weights, weights * size**2)
-        add("BatchNorm2d", (outputs, size, size), 2 * outputs)
-
-    conv_bn(IMAGE[0], model.stem, 3, IMAGE[1])
-    for inputs, outputs, stride, size in _blocks(model):
-        conv_bn(inputs, outputs, 3, size)
-        conv_bn(outputs, outputs, 3, size)
-        if stride != 1 or inputs != outputs:
-            conv_bn(inputs, outputs, 1, size)  # projection shortcut, only where the shape changes
-        add("BasicBlock", (outputs, size, size))
-    weights = model.widths[-1] * CLASSES
-    add("Linear", (CLASSES,), weights + CLASSES, weights)
-    return rows
+    table = _Table()
+    if isinstance(model, VGG):
+        _vgg(model, table)
+    else:
+        _resnet(model, table)
+    return table.rows
 
 
-def _blocks(model: ResNet) -> Iterator[tuple[int, int, int, int]]:
-    """Yield (input channels, output channels, stride, output height) of each basic block."""
-    inputs, size = model.stem, IMAGE[1]
+def _resnet(model: ResNet, table: _Table) -> None:
+    stem = IMAGE[1] // (2 if model.stem_kernel == 7 else 1)
+    table.conv(IMAGE[0], model.stem, model.stem_kernel, stem)
+    table.norm(model.stem, stem)
+    for inputs, outputs, stride, size in _blocks(model, stem // 2 if model.max_pool else stem):
+        for width in (inputs, outputs):
+            table.conv(width, outputs, 3, size)
+            table.norm(outputs, size)
+        if stride != 1 or inputs != outputs:  # projection shortcut, only where the shape changes
+            table.conv(inputs, outputs, 1, size)
+            table.norm(outputs, size)
+        table.add("BasicBlock", (outputs, size, size))
+    table.linear(model.widths[-1], CLASSES)
+
+
+def _blocks(model: ResNet, size: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (input channels, output channels, stride, output height) of each block; `size` goes into the first."""
+    inputs = model.stem
     for stage, (outputs, count) in enumerate(zip(model.widths, model.blocks, strict=True)):
         for block in range(count):
             stride = 2 if stage > 0 and block == 0 else 1
@@ -61,26 +83,39 @@ def _blocks(model: ResNet) -> Iterator[tuple[int, int, int, int]]:
             inputs = outputs
 
 
-def parameters(model: ResNet) -> int:
+def _vgg(model: VGG, table: _Table) -> None:
+    inputs, size = IMAGE[0], IMAGE[1]
+    for outputs, depth in zip(model.widths, model.convs, strict=True):
+        for _ in range(depth):
+            table.conv(inputs, outputs, 3, size, bias=True)
+            if model.batch_norm:
+                table.norm(outputs, size)
+            inputs = outputs
+        size //= 2
+    for width, outputs in pairwise([inputs * size**2, *model.hidden, CLASSES]):
+        table.linear(width, outputs)
+
+
+def parameters(model: ResNet | VGG) -> int:
     """Return the number of trainable parameters."""
     return sum(row.parameters for row in layers(model))
 
 
-def macs(model: ResNet) -> int:
-    """Return the multiply-accumulates of one image's forward pass; convolutions and the linear layer only."""
+def macs(model: ResNet | VGG) -> int:
+    """Return the multiply-accumulates of one image's forward pass; convolutions and linear layers only."""
     return sum(row.macs for row in layers(model))
 
 
-def training_flop(model: ResNet) -> int:
+def training_flop(model: ResNet | VGG) -> int:
     """Return the floating-point operations to train on one image once.
 
-    Two a multiply-accumulate, for the forward pass, the input gradients and the weight gradients; the stem
-    needs no input gradients.
+    Two a multiply-accumulate, for the forward pass, the input gradients and the weight gradients; the first
+    convolution needs no input gradients.
     """
     return 2 * (3 * macs(model) - layers(model)[0].macs)
 
 
-def sizes_mb(model: ResNet) -> dict[str, float]:
+def sizes_mb(model: ResNet | VGG) -> dict[str, float]:
     """Return torchsummary's memory lines in MiB, for one image, unrounded; outputs count twice (value, gradient)."""
     sizes = {
         "input_mb": prod(IMAGE) * _BYTES / _MB,

@@ -5,39 +5,30 @@ Adding a field needs a default that means "as before": keys drop values equal to
 (`repro.spec.identity`), so the new field changes no key. A default is never changed in place.
 """
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, model_validator
 
-#: text that a number field means as a number: YAML 1.1 reads 5e-4 (no dot) as text
-NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+from repro.spec.fields import (
+    NUMBER,
+    RGB,
+    Count,
+    Float,
+    Model,
+    Positive,
+    Probability,
+    Slug,
+    Text,
+    number,
+    refuse,
+)
+from repro.spec.network import VGG, Network, ResNet
+from repro.spec.training import Optim, Plateau, Schedule
 
-
-def _number(value: Any) -> Any:
-    return float(value) if isinstance(value, str) and re.fullmatch(NUMBER, value) else value
-
-
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]
-Text = Annotated[str, Field(min_length=1, max_length=2000)]
-Float = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
-Positive = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
-Probability = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1, le=10**6)]
-RGB = Annotated[tuple[Float, Float, Float], Field(strict=False)]
-
-
-class Model(BaseModel):
-    """Base of every spec model: strict types, unknown keys refused, frozen."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-def refuse(message: str, *keys: str) -> PydanticCustomError:
-    """Return the error of keys that do not go together: dotted paths from the model, the likeliest at fault first."""
-    return PydanticCustomError("together", "{text}", {"text": message, "keys": keys})
+__all__ = [
+    "NUMBER", "VGG", "Count", "Float", "Model", "Network", "Positive", "Recipe", "ResNet", "Slug",
+    "Text", "refuse",
+]  # fmt: skip
 
 
 class Split(Model):
@@ -87,101 +78,16 @@ class Rotate(Model):
     """Rotate by an angle uniform in [-degrees, degrees], nearest neighbour, black corners."""
 
     name: Literal["rotate"]
-    degrees: Annotated[float, BeforeValidator(_number), Field(gt=0, le=180)]
+    degrees: Annotated[float, BeforeValidator(number), Field(gt=0, le=180)]
 
 
 Augment = Annotated[Crop | Flip | Rotate, Field(discriminator="name")]
-
-
-class ResNet(Model):
-    """Basic-block ResNet for 32x32 images: 3x3 stem, stages of `blocks[i]` blocks of `widths[i]` channels.
-
-    The first stage has stride 1, later ones stride 2; shortcuts that change shape are 1x1 conv + BN.
-    `init`: `default` (PyTorch's), `kaiming_fan_in` (normal, conv and linear weights),
-    `kaiming_fan_out_linear_1e-3` (conv normal fan_out, linear N(0, 1e-3) with zero bias).
-    `logits_dropout` drops the ten outputs of the linear layer in training.
-    """
-
-    name: Literal["resnet"]
-    stem: Count
-    widths: Annotated[tuple[Count, ...], Field(strict=False, min_length=1, max_length=8)]
-    blocks: Annotated[tuple[Count, ...], Field(strict=False, min_length=1, max_length=8)]
-    activation: Literal["relu", "leaky_relu", "elu"] = "relu"
-    init: Literal["default", "kaiming_fan_in", "kaiming_fan_out_linear_1e-3"] = "default"
-    logits_dropout: Annotated[float, BeforeValidator(_number), Field(ge=0, lt=1)] = 0.0
-
-    @model_validator(mode="after")
-    def _same_length(self) -> "ResNet":
-        if len(self.widths) != len(self.blocks):
-            stages = f"widths has {len(self.widths)} stages but blocks has {len(self.blocks)}"
-            raise refuse(f"{stages}; give one of each a stage", "blocks", "widths")
-        if len(self.widths) > 6:
-            raise refuse(f"a 32x32 image allows at most 6 stages, not {len(self.widths)}; drop the last", "widths")
-        return self
 
 
 class CrossEntropy(Model):
     """Cross entropy on the logits, mean over the batch."""
 
     name: Literal["cross_entropy"]
-
-
-class SGD(Model):
-    """Stochastic gradient descent; `recreate_each_epoch` throws the momentum buffer away after each epoch."""
-
-    name: Literal["sgd"]
-    lr: Positive
-    momentum: Annotated[float, BeforeValidator(_number), Field(ge=0, lt=1)] = 0.0
-    weight_decay: NonNegative = 0.0
-    nesterov: bool = False
-    recreate_each_epoch: bool = False
-
-    @model_validator(mode="after")
-    def _nesterov_needs_momentum(self) -> "SGD":
-        if self.nesterov and self.momentum == 0:
-            raise refuse("nesterov needs a momentum above 0; give momentum, or leave nesterov out", "nesterov")
-        return self
-
-
-class Adam(Model):
-    """Adam with PyTorch's defaults."""
-
-    name: Literal["adam"]
-    lr: Positive
-    betas: Annotated[tuple[Probability, Probability], Field(strict=False)] = (0.9, 0.999)
-    eps: Positive = 1e-8
-    weight_decay: NonNegative = 0.0
-    recreate_each_epoch: bool = False
-
-
-Optim = Annotated[SGD | Adam, Field(discriminator="name")]
-
-
-class Constant(Model):
-    """The optimizer's learning rate throughout."""
-
-    name: Literal["constant"]
-
-
-class Cosine(Model):
-    """Half a cosine from lr to eta_min over t_max epochs, changed after each epoch or each step."""
-
-    name: Literal["cosine"]
-    t_max: Annotated[int, Field(ge=1, le=100_000)]
-    eta_min: NonNegative = 0.0
-    per: Literal["epoch", "step"] = "epoch"
-
-
-class Plateau(Model):
-    """Multiply lr by `factor` when `patience` epochs in a row bring no new minimum of `metric`; then count anew."""
-
-    name: Literal["plateau"]
-    metric: Literal["test/loss", "val/loss"]
-    factor: Annotated[float, BeforeValidator(_number), Field(gt=0, lt=1)] = 0.5
-    patience: Count = 10
-
-
-Schedule = Annotated[Constant | Cosine | Plateau, Field(discriminator="name")]
 
 
 class Budget(Model):
@@ -196,7 +102,7 @@ class Recipe(Model):
 
     data: Data
     augment: Annotated[tuple[Augment, ...], Field(strict=False, max_length=8)] = ()
-    model: Annotated[ResNet, Field()]
+    model: Network
     loss: CrossEntropy
     optim: Optim
     schedule: Schedule
@@ -215,4 +121,15 @@ class Recipe(Model):
         if augmented and not self.augment:
             text = "is train, but augment is empty; leave val_transform out"
             raise refuse(f"data.val_transform {text}", "data.val_transform", "augment")
+        return self
+
+    @model_validator(mode="after")
+    def _warms_up(self) -> "Recipe":
+        warmup, epochs = self.schedule.warmup_epochs, self.budget.epochs
+        if warmup >= epochs:
+            text = f"is {warmup}, which leaves none of the budget's {epochs} epochs; give at most {epochs - 1}"
+            raise refuse(f"schedule.warmup_epochs {text}", "schedule.warmup_epochs", "budget.epochs")
+        if not warmup and "warmup_start" in self.schedule.model_dump(exclude_defaults=True):
+            text = "needs warmup_epochs above 0; give warmup_epochs, or leave warmup_start out"
+            raise refuse(f"schedule.warmup_start {text}", "schedule.warmup_start")
         return self
