@@ -119,3 +119,11 @@ def place(tmp_path, monkeypatch, home):
     for name in ("REPRO_EXPERIMENTS", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def standin(monkeypatch):
+    """Return a small stand-in for CIFAR-10: its shapes, fingerprints and checksums in place of the real ones."""
+    from data_standin import Standin
+
+    return Standin(monkeypatch)

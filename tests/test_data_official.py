@@ -6,14 +6,9 @@ import tarfile
 
 import numpy as np
 import pytest
-from data_standin import BATCHES, FOLDER, Standin, batch, packed, refused
+from data_standin import BATCHES, FOLDER, batch, packed, refused
 
 from repro.data import cifar10, official
-
-
-@pytest.fixture
-def standin(monkeypatch):
-    return Standin(monkeypatch)
 
 
 @pytest.fixture

@@ -8,17 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from data_standin import EACH, Standin, contents, refused
+from data_standin import EACH, contents, refused
 
 from repro.cli import main
 from repro.data import cache, cifar10
 from repro.errors import UserError
 from repro.record import CLASSES
-
-
-@pytest.fixture
-def standin(monkeypatch):
-    return Standin(monkeypatch)
 
 
 @pytest.fixture

@@ -5,16 +5,11 @@ import shutil
 
 import numpy as np
 import pytest
-from data_standin import Standin, refused
+from data_standin import refused
 from PIL import Image
 
 from repro.data import cifar10, tree
 from repro.record import CLASSES
-
-
-@pytest.fixture
-def standin(monkeypatch):
-    return Standin(monkeypatch)
 
 
 @pytest.fixture
