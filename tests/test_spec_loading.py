@@ -107,7 +107,7 @@ REFUSALS = {
         "    optim: {name: adam", "    optimm: {name: adam", 22, "experiments.adam.optimm", "mean 'optim'?",
     ),
     "unknown key of an augmentation": (
-        "p: 0.5", "q: 0.5", 10, "recipe.augment[1].q", "unknown key; known here: name, p",
+        "p: 0.5", "q: 0.5", 10, "recipe.augment[1].q", "unknown key; known here: direction, name, p",
     ),
     "unknown key of a claim": ("value: 100", "value: 100, runs: 2", 25, "claims[0].runs", "unknown key"),
     "recipe as an arm's key": ("tier: core", "tier: core\n    recipe: {}", 21, "experiments.adam.recipe", "directly"),
@@ -162,13 +162,13 @@ REFUSALS = {
         "{name: sgd,", "{name: sgdd,", 13, "recipe.optim.name", "unknown name 'sgdd'; did you mean 'sgd'?",
     ),
     "unknown name in a list": (
-        "name: flip", "name: mirror", 10, "recipe.augment[1].name", "known here: crop, flip, rotate",
+        "name: flip", "name: mirror", 10, "recipe.augment[1].name", "known here: augmix, autoaugment, crop, flip, rotate",
     ),
     "no name": (
         "{name: flip, p: 0.5}", "{p: 0.5}", 10, "recipe.augment[1].name", "is missing; give one of crop, flip, rotate",
     ),
     "unknown kind": (
-        "kind: count", "kind: number", 25, "claims[0].kind", "known here: count, loss, not_testable, point",
+        "kind: count", "kind: number", 25, "claims[0].kind", "known here: band, confusion, conjecture, convergence, count, data, explanation, loss,",
     ),
     "word of a list of words": (
         "tier: core", "tier: main", 20, "experiments.adam.tier", "must be 'headline', 'core', 'extended' or",

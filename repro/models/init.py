@@ -43,6 +43,7 @@ SCHEMES = {
     "default": Scheme(),
     "kaiming_fan_in": Scheme(fan_in_std, fan_in_std),
     "kaiming_fan_out": Scheme(fan_out_std, fan_out_std),
+    "kaiming_fan_in_linear_1e-3": Scheme(fan_in_std, small_std, zero_bias=True),
     "kaiming_fan_out_linear_1e-3": Scheme(fan_out_std, small_std, zero_bias=True),
     "xavier": Scheme(xavier_std, xavier_std, zero_bias=True),
     "linear_normal": Scheme(None, small_std),

@@ -37,6 +37,7 @@ class ResNet(nn.Module):
     """Stem, stages of `blocks[i]` blocks of `widths[i]` channels (strides 1, 2, 2, ...), mean, linear layer.
 
     A 3x3 stem has stride 1, a 7x7 one stride 2; `max_pool` adds the 3x3 max-pool of stride 2 behind it.
+    `softmax` gives probabilities in place of logits.
     """
 
     def __init__(
@@ -47,12 +48,13 @@ class ResNet(nn.Module):
         activation: str = "relu",
         stem_kernel: int = 3,
         max_pool: bool = False,
+        softmax: bool = False,
     ):
         super().__init__()
         self.conv = nn.Conv2d(3, stem, stem_kernel, 2 if stem_kernel == 7 else 1, stem_kernel // 2, bias=False)
         self.bn = nn.BatchNorm2d(stem)
         self.activation = ACTIVATIONS[activation]
-        self.max_pool = max_pool
+        self.max_pool, self.softmax = max_pool, softmax
         stages, width_in = [], stem
         for stage, (width, depth) in enumerate(zip(widths, blocks, strict=True)):
             for position in range(depth):
@@ -63,9 +65,10 @@ class ResNet(nn.Module):
         self.linear = nn.Linear(width_in, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, 3, 32, 32) -> logits (B, 10)."""
+        """(B, 3, 32, 32) -> logits, or probabilities (B, 10)."""
         x = self.activation(self.bn(self.conv(x)), inplace=True)
         if self.max_pool:
             x = F.max_pool2d(x, 3, 2, 1)
         x = self.blocks(x)
-        return self.linear(F.adaptive_avg_pool2d(x, 1).flatten(1))
+        logits = self.linear(F.adaptive_avg_pool2d(x, 1).flatten(1))
+        return logits.softmax(1) if self.softmax else logits

@@ -14,11 +14,19 @@ class VGG(nn.Module):
     """Stages of `convs[i]` 3x3 convolutions of `widths[i]` channels, each closed by a 2x2 max-pool; linear layers.
 
     Convolutions keep their bias with `batch_norm` too. `hidden` are the widths of the linear layers before the last;
-    ReLU follows every layer but the last.
+    ReLU follows every layer but the last. `softmax` gives probabilities in place of logits.
     """
 
-    def __init__(self, widths: Sequence[int], convs: Sequence[int], hidden: Sequence[int], batch_norm: bool = False):
+    def __init__(
+        self,
+        widths: Sequence[int],
+        convs: Sequence[int],
+        hidden: Sequence[int],
+        batch_norm: bool = False,
+        softmax: bool = False,
+    ):
         super().__init__()
+        self.softmax = softmax
         self.convs = nn.ModuleList()
         width_in, self.pooled = 3, set()  # the convolutions that a max-pool follows
         for width, depth in zip(widths, convs, strict=True):
@@ -32,7 +40,7 @@ class VGG(nn.Module):
         self.classifier = nn.ModuleList(nn.Linear(inputs, outputs) for inputs, outputs in layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, 3, 32, 32) -> logits (B, 10)."""
+        """(B, 3, 32, 32) -> logits, or probabilities (B, 10)."""
         for i, conv in enumerate(self.convs):
             x = F.relu(conv(x), inplace=True)
             if i in self.pooled:
@@ -40,4 +48,5 @@ class VGG(nn.Module):
         x = x.flatten(1)
         for layer in self.classifier[:-1]:
             x = F.relu(layer(x), inplace=True)
-        return self.classifier[-1](x)
+        logits = self.classifier[-1](x)
+        return logits.softmax(1) if self.softmax else logits

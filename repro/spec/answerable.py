@@ -5,7 +5,21 @@ from collections.abc import Mapping
 from repro.errors import UserError
 from repro.spec.explain import KeyPath, dotted, line_of, nearest
 from repro.spec.recipe import Recipe
-from repro.spec.schema import VAL_PROTOCOLS, Claim, MeasuredClaim, Report, UntestableClaim
+from repro.spec.schema import (
+    VAL_PROTOCOLS,
+    Claim,
+    ConfusionClaim,
+    ConvergenceClaim,
+    MeasuredClaim,
+    OrderClaim,
+    QualitativeClaim,
+    Report,
+    Sentence,
+    TrajectoryClaim,
+    TrendClaim,
+    UntestableClaim,
+)
+from repro.spec.claims import COMPARED
 
 _ALL = ("acc_pct", "loss", "nll", "ece_pct")
 _LOSS = _ALL[:2]
@@ -36,24 +50,66 @@ def check_report(report: Report, lines: Mapping[KeyPath, int], name: str) -> Non
     for index, claim in enumerate(report.claims):
         if found := _claim_fault(claim, report):
             raise refuse(("claims", index, found[0]), found[1])
-    known = {dotted(path) for path in lines if path[:1] != ("assumed",)}
+    known = {dotted(path) for path in lines if path[:1] not in (("assumed",), ("sentences",))}
     for key in report.assumed:
         if key not in known:
             raise refuse(("assumed", key), f"no key {key!r} in this file; {_nearest_key(key, known)}")
+    for index, sentence in enumerate(report.sentences):
+        if found := _sentence_fault(sentence, report, known):
+            raise refuse(("sentences", index, found[0]), found[1])
+
+
+def _sentence_fault(sentence: Sentence, report: Report, keys: set[str]) -> tuple[str, str] | None:
+    """Return (key, message) of a sentence bound to something that is not in the file, else None."""
+    known = {
+        "claims": {claim.id for claim in report.claims},
+        "findings": {finding.id for finding in report.findings},
+        "settings": keys,
+    }
+    for block, names in known.items():
+        for name in getattr(sentence, block):
+            if name not in names:
+                return block, f"no {block[:-1]} {name!r} in this file; {nearest(name, names)}"
+    return None
 
 
 def _claim_fault(claim: Claim, report: Report) -> tuple[str, str] | None:
-    """Return (key, message) of a claim that is not as printed or that its experiment cannot answer, else None."""
-    if claim.value is not None and round(claim.value, claim.decimals) != claim.value:
-        given = len(repr(claim.value).partition(".")[2])
-        return "decimals", f"is {claim.decimals}, but value {claim.value!r} has {given}; give as many as are printed"
-    if isinstance(claim, UntestableClaim) or claim.experiment is None:
+    """Return (key, message) of a claim that is not as printed or that its experiments cannot answer, else None."""
+    for key in ("value", "gap", "ratio"):
+        value = getattr(claim, key, None)
+        if value is not None and round(value, claim.decimals) != value:  # type: ignore[union-attr]
+            return "decimals", _too_few(claim.decimals, key, value)  # type: ignore[union-attr]
+    if isinstance(claim, TrajectoryClaim):
+        for value in claim.values:
+            if round(value, claim.decimals) != value:
+                return "decimals", _too_few(claim.decimals, "values", value)
+    if isinstance(claim, QualitativeClaim):
+        return _indicator_fault(claim, report)
+    if isinstance(claim, UntestableClaim):
         return None
-    if claim.experiment not in report.experiments:
-        hint = nearest(claim.experiment, report.experiments)
-        return "experiment", f"no experiment {claim.experiment!r} in this report; {hint}"
-    recipe = report.experiments[claim.experiment].recipe
-    return fault(claim, claim.experiment, recipe) if isinstance(claim, MeasuredClaim) else None
+    for key in COMPARED.get(claim.kind, ("experiment",)):
+        given = getattr(claim, key, None)
+        for name in [given] if isinstance(given, str) else given or ():
+            if name not in report.experiments:
+                return key, f"no experiment {name!r} in this report; {nearest(name, report.experiments)}"
+            if found := fault(claim, name, report.experiments[name].recipe):
+                return found
+    return None
+
+
+def _too_few(decimals: int, key: str, value: float) -> str:
+    given = len(repr(value).partition(".")[2])
+    return f"is {decimals}, but {key} {value!r} has {given}; give as many as are printed"
+
+
+def _indicator_fault(claim: QualitativeClaim, report: Report) -> tuple[str, str] | None:
+    kinds = {other.id: other.kind for other in report.claims}
+    for name in claim.indicators:
+        if name not in kinds:
+            return "indicators", f"no claim {name!r} in this file; {nearest(name, kinds)}"
+        if kinds[name] in ("qualitative", "explanation", "conjecture", "not_testable"):
+            return "indicators", f"{name!r} is of kind {kinds[name]}, which indicates nothing; name a claim that runs"
+    return None
 
 
 def _nearest_key(key: str, known: set[str]) -> str:
@@ -61,33 +117,72 @@ def _nearest_key(key: str, known: set[str]) -> str:
     return hint if hint.startswith("did") else "give the path of a key such as recipe.optim.momentum"
 
 
-def fault(claim: MeasuredClaim, experiment: str, recipe: Recipe) -> tuple[str, str] | None:
+def fault(claim: Claim, experiment: str, recipe: Recipe) -> tuple[str, str] | None:
     """Return (key of the claim, what is wrong and the mend) where a run of the recipe cannot answer, else None."""
-    return (
-        _epoch_fault(claim, experiment, recipe)
-        or _protocol_fault(claim, experiment, recipe)
-        or _metric_fault(claim, recipe)
-    )
+    if isinstance(claim, MeasuredClaim):
+        return (
+            _epoch_fault(claim, experiment, recipe)
+            or _fold_fault(claim, experiment, recipe)
+            or _protocol_fault(claim.protocol, claim.epoch, experiment, recipe)
+            or _metric_fault(claim, recipe)
+        )
+    if isinstance(claim, OrderClaim | TrendClaim):
+        return _protocol_fault(claim.protocol, None, experiment, recipe) or _late(claim.protocol, experiment, recipe)
+    if isinstance(claim, TrajectoryClaim | ConvergenceClaim):
+        return _curve_fault(claim, experiment, recipe)
+    if isinstance(claim, ConfusionClaim) and claim.protocol == "best_val_loss":
+        return _protocol_fault(claim.protocol, None, experiment, recipe)
+    return None
 
 
-def _epoch_fault(claim: MeasuredClaim, experiment: str, recipe: Recipe) -> tuple[str, str] | None:
-    epochs, at_epoch = recipe.budget.epochs, claim.protocol.startswith("at_epoch:")
-    epoch = int(claim.protocol.partition(":")[2]) if at_epoch else claim.epoch
-    if epoch is not None and epoch > epochs:
+def _fold_fault(claim: MeasuredClaim, experiment: str, recipe: Recipe) -> tuple[str, str] | None:
+    folds = recipe.data.folds
+    if claim.fold is None:
+        return None
+    if folds is None or folds.network == "carried":
+        return "fold", f"{experiment} has no fold of its own (data.folds with network: fresh); leave fold out"
+    if claim.fold > folds.k:
+        return "fold", f"{experiment} has {folds.k} folds, not {claim.fold}; give 1 to {folds.k}"
+    return None
+
+
+def _curve_fault(
+    claim: TrajectoryClaim | ConvergenceClaim, experiment: str, recipe: Recipe
+) -> tuple[str, str] | None:
+    curve = claim.curve.partition("/")[0]
+    if isinstance(claim, TrajectoryClaim) and claim.epochs[-1] > (epochs := recipe.budget.epochs):
+        text = f"epoch {claim.epochs[-1]} is past the budget of {epochs} epochs of {experiment}"
+        return "epochs", f"{text}; give epochs from 1 to {epochs}"
+    found = _protocol_fault(curve, 1, experiment, recipe) if curve in VAL_PROTOCOLS else None
+    return ("curve", found[1]) if found else None
+
+
+def _late(protocol: str, experiment: str, recipe: Recipe) -> tuple[str, str] | None:
+    epochs = recipe.budget.epochs
+    epoch = protocol.partition(":")[2]
+    if epoch and int(epoch) > epochs:
         text = f"epoch {epoch} is past the budget of {epochs} epochs of {experiment}; give one from 1 to {epochs}"
-        return ("protocol" if at_epoch else "epoch"), text
-    if claim.protocol == "best_test_every10" and epochs < 10:
+        return "protocol", text
+    if protocol == "best_test_every10" and epochs < 10:
         return "protocol", f"best_test_every10 needs 10 epochs, and {experiment} has {epochs}; take best_test or last"
     return None
 
 
-def _protocol_fault(claim: MeasuredClaim, experiment: str, recipe: Recipe) -> tuple[str, str] | None:
-    if claim.protocol in VAL_PROTOCOLS and recipe.data.split.val == 0:
-        text = f"{claim.protocol} needs a validation split, and {experiment} has none; set data.split.val above 0"
+def _epoch_fault(claim: MeasuredClaim, experiment: str, recipe: Recipe) -> tuple[str, str] | None:
+    epochs = recipe.budget.epochs
+    if claim.epoch is not None and claim.epoch > epochs:
+        text = f"epoch {claim.epoch} is past the budget of {epochs} epochs of {experiment}; give one from 1 to {epochs}"
+        return "epoch", text
+    return _late(claim.protocol, experiment, recipe)
+
+
+def _protocol_fault(protocol: str, epoch: int | None, experiment: str, recipe: Recipe) -> tuple[str, str] | None:
+    if protocol in VAL_PROTOCOLS and recipe.data.split.val == 0:
+        text = f"{protocol} needs a validation split, and {experiment} has none; set data.split.val above 0"
         return "protocol", f"{text}, or take a protocol on test images such as last"
-    if claim.protocol in ("val_augmented", "augmented_test") and not recipe.augment:
-        return "protocol", f"{claim.protocol} needs augment, and {experiment} has none; take val or last"
-    if claim.protocol == "val_augmented" and claim.epoch is not None and recipe.data.val_transform != "train":
+    if protocol in ("val_augmented", "augmented_test") and not recipe.augment:
+        return "protocol", f"{protocol} needs augment, and {experiment} has none; take val or last"
+    if protocol == "val_augmented" and epoch is not None and recipe.data.val_transform != "train":
         text = f"val_augmented has a curve only with data.val_transform: train, which {experiment} lacks"
         return "epoch", f"{text}; set it there, or leave epoch out"
     return None

@@ -12,11 +12,15 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
+from repro.spec.claims import CURVES
 from repro.spec.recipe import Model, Recipe
 from repro.spec.schema import PROTOCOLS, Experiment, Report
 
 KeyPath = tuple[str | int, ...]
 _RECIPE_KEYS = frozenset(Recipe.model_fields)
+CURVE_NAMES = [f"{curve}/{metric}" for curve in CURVES for metric in ("acc_pct", "loss")]
+#: what tells the models of our unions apart: a block's name, a claim's kind
+TAGS = ("kind", "name")
 _NOUNS = {
     r"a valid dictionary( or instance of \w+| or object to extract fields from)?": "a mapping",
     "a valid tuple": "a list",
@@ -104,8 +108,9 @@ def _tagged(annotation: Any) -> dict[str, type[Model]]:
         return {}
     tagged: dict[str, type[Model]] = {}
     for model in get_args(annotation):
-        first = next(iter(model.model_fields.values())).annotation  # each of our unions is told apart by its first key
-        tagged |= dict.fromkeys(get_args(first), model) if get_origin(first) is Literal else {}
+        field = next((model.model_fields[key] for key in TAGS if key in getattr(model, "model_fields", {})), None)
+        tags = field.annotation if field else None
+        tagged |= dict.fromkeys(get_args(tags), model) if get_origin(tags) is Literal else {}
     return tagged
 
 
@@ -134,6 +139,10 @@ def _message(item: Any, path: KeyPath, here: Any) -> tuple[KeyPath, str]:
     if kind == "string_pattern_mismatch":
         if path[-1] == "protocol":
             return path, f"unknown protocol {given!r}; " + nearest(str(given), [*PROTOCOLS, "at_epoch:K"])
+        if path[-1] == "curve":
+            return path, f"unknown curve {given!r}; " + nearest(str(given), CURVE_NAMES)
+        if path[-1] == "layer":
+            return path, f"must be a row of the layer summary such as Conv2d-3 (found {_short(given)})"
         return path, f"must be lower-case letters and digits, words joined by single hyphens (found {_short(given)})"
     message = item["msg"].removeprefix("Value error, ").replace(" after validation", "")
     for theirs, ours in _NOUNS.items():

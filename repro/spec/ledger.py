@@ -20,7 +20,9 @@ RULES = 1
 
 _HASHED = (
     "id", "kind", "quantity", "value", "decimals", "rounding", "metric", "protocol", "epoch", "experiment", "n", "runs",
-    "margin",
+    "margin", "fold", "layer", "channel", "higher", "lower", "gap", "experiments", "direction", "faster", "slower",
+    "curve", "shorter", "longer", "ratio", "narrower", "wider", "epochs", "values", "digitising", "matrix",
+    "indicators", "primary",
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ Init = Literal[
     "default",  # PyTorch's
     "kaiming_fan_in",  # conv and linear weights N(0, 2 / fan_in)
     "kaiming_fan_out",  # conv and linear weights N(0, 2 / fan_out)
+    "kaiming_fan_in_linear_1e-3",  # conv N(0, 2 / fan_in), linear N(0, (1e-3)^2), zero biases
     "kaiming_fan_out_linear_1e-3",  # conv N(0, 2 / fan_out), linear N(0, (1e-3)^2), zero biases
     "xavier",  # conv and linear weights N(0, 2 / (fan_in + fan_out)), zero biases
     "linear_normal",  # linear weights N(0, (1e-3)^2), conv default
@@ -22,9 +23,10 @@ class ResNet(Model):
 
     The first stage has stride 1, later ones stride 2; shortcuts that change shape are 1x1 conv + BN.
     `init`: `default` (PyTorch's), `kaiming_fan_in` and `kaiming_fan_out` (normal, conv and linear weights),
-    `kaiming_fan_out_linear_1e-3` (conv normal fan_out, linear N(0, 1e-3) with zero bias), `xavier` (normal, conv and
-    linear weights, zero biases), `linear_normal` (linear weights N(0, 1e-3), else default).
-    `logits_dropout` drops the ten outputs of the linear layer in training.
+    `kaiming_fan_in_linear_1e-3` and `kaiming_fan_out_linear_1e-3` (conv normal, linear N(0, 1e-3) with zero bias),
+    `xavier` (normal, conv and linear weights, zero biases), `linear_normal` (linear weights N(0, 1e-3), else default).
+    `logits_dropout` drops the ten outputs of the linear layer in training. `softmax` ends the network in a softmax, so
+    that the loss, which has one of its own, sees probabilities.
     `stem_kernel: 7` has stride 2 and padding 3, and `max_pool` adds a 3x3 max-pool of stride 2 behind the stem: both
     together are the stem of the ResNet for ImageNet.
     """
@@ -38,6 +40,7 @@ class ResNet(Model):
     logits_dropout: Decay = 0.0
     stem_kernel: Literal[3, 7] = 3
     max_pool: bool = False
+    softmax: bool = False
 
     @model_validator(mode="after")
     def _stages_fit(self) -> "ResNet":
@@ -52,7 +55,7 @@ class VGG(Model):
 
     Then linear layers: those of `hidden` outputs, and the one of ten. Convolutions have a bias, ReLU follows every
     layer but the last; `batch_norm` adds BN behind each convolution. VGG-A is widths 64, 128, 256, 512, 512 and
-    convs 1, 1, 2, 2, 2. `init` and `logits_dropout` as in `resnet`.
+    convs 1, 1, 2, 2, 2. `init`, `logits_dropout` and `softmax` as in `resnet`.
     """
 
     name: Literal["vgg"]
@@ -62,6 +65,7 @@ class VGG(Model):
     batch_norm: bool = False
     init: Init = "default"
     logits_dropout: Decay = 0.0
+    softmax: bool = False
 
     @model_validator(mode="after")
     def _stages_fit(self) -> "VGG":
