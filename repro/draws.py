@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-Stream = Literal["init", "split", "order", "augment", "dropout"]
+Stream = Literal["init", "split", "order", "augment", "dropout", "noise"]
 
 
 def generator(seed: int, stream: Stream, epoch: int = 0) -> np.random.Generator:

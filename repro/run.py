@@ -16,7 +16,7 @@ from repro import augment, environment, evaluate
 from repro.data import cifar10, sample
 from repro.data.batches import Resident, Scale
 from repro.data.cifar10 import Dataset
-from repro.data.splits import holdout
+from repro.data.splits import Part, fold, fold_of_epoch, holdout, kfold
 from repro.draws import generator
 from repro.errors import UserError
 from repro.models import MODELS
@@ -28,7 +28,7 @@ from repro.spec.network import VGG, ResNet
 from repro.spec.recipe import Recipe
 from repro.spec.schema import Report
 from repro.spec.training import Schedule
-from repro.train import checkpoint, schedule
+from repro.train import checkpoint, losses, schedule
 from repro.train.engine import Fitted, Held, fit
 from repro.train.optim import Make, maker
 from repro.train.protocols import finals, step_curves
@@ -140,6 +140,7 @@ def execute(
         epochs=recipe.budget.epochs,
         folder=folder,
         recreate_each_epoch=recipe.optim.recreate_each_epoch,
+        part_of=part_of(recipe, run.seed, run.fold, len(dataset.x_train)) if recipe.data.folds else None,
         on_epoch=on_epoch,
         on_step=on_step,
     )
@@ -163,27 +164,42 @@ def assemble(recipe: Recipe, run: Run, dataset: Dataset, options: Options) -> tu
     model = build_model(recipe.model)
     initialise(model, recipe.model.init, generator(run.seed, "init"))
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    train, val = holdout(len(dataset.x_train), recipe.data.split.train, recipe.data.split.val, run.seed)
+    part = part_of(recipe, run.seed, run.fold, len(dataset.x_train))(1)
     norm = recipe.data.normalize
     stepper = Stepper(
         model,
         Resident(dataset.x_train, dataset.y_train, device),
-        train,
+        part.train,
         Scale(norm.mean, norm.std, device) if norm else Scale(None, None, device),
         augment.build([step.model_dump() for step in recipe.augment]),
         recipe.budget.batch_size,
         options.precision,
         logits_dropout=recipe.model.logits_dropout,
         max_steps=SMOKE_STEPS if short else None,
+        loss=losses.build(last_bias=list(model.parameters())[-1], **recipe.loss.model_dump()),
     )
     tested = min(SMOKE_TEST, len(dataset.x_test)) if short else len(dataset.x_test)
     held = Held(
         Resident(dataset.x_test, dataset.y_test, device),
         torch.arange(tested, device=device),
-        torch.from_numpy(val).to(device),
+        torch.from_numpy(part.val).to(device),
         recipe.data.val_transform == "train",
     )
     return stepper, held
+
+
+def part_of(recipe: Recipe, seed: int, fold_number: int | None, images: int) -> Callable[[int], Part]:
+    """Return the function that says which of the training images train and validate in an epoch of a run."""
+    split, folds, epochs = recipe.data.split, recipe.data.folds, recipe.budget.epochs
+    if folds is None:
+        whole = Part(*holdout(images, split.train, split.val, seed))
+        return lambda epoch: whole
+    parts = kfold(images, folds.k, seed)
+    if fold_number is not None:
+        own = fold(parts, fold_number, carried=False)
+        return lambda epoch: own
+    each = [fold(parts, number, carried=True) for number in range(1, folds.k + 1)]
+    return lambda epoch: each[fold_of_epoch(epoch, epochs, folds.k) - 1]
 
 
 def optimizer_of(recipe: Recipe) -> Make:

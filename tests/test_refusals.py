@@ -158,6 +158,16 @@ def no_experiments(place):
     place.spec.unlink()
 
 
+def claim(text):
+    """A setting with one claim more."""
+    return lambda place: place.spec.write_text(place.spec.read_text() + f"  - {text}\n")
+
+
+def sentence(text):
+    """A setting with a sentence."""
+    return lambda place: place.spec.write_text(place.spec.read_text() + f"sentences:\n  - {text}\n")
+
+
 def no_validation(place):
     edit("decimals: 1, headline", "decimals: 1, protocol: best_val_loss, headline")(place)
     edit("train: 45000, val: 5000", "train: 50000")(place)
@@ -176,7 +186,7 @@ REFUSALS = {
     ),
     "unknown loss": (
         edit("cross_entropy", "jsd"), ("validate",),
-        ("tiny.yaml:10: recipe.loss.name", "'cross_entropy'"),
+        ("tiny.yaml:10: recipe.loss.name", "cross_entropy"),
     ),
     "unknown model": (edit("name: resnet", "name: resnest"), ("validate",), ("recipe.model.name", "'resnet'")),
     "missing key": (
@@ -198,6 +208,73 @@ REFUSALS = {
     "split too large": (edit("val: 5000", "val: 5001"), ("validate",), ("recipe.data.split", "50,000")),
     "validation protocol without validation images": (
         no_validation, ("validate",), ("tiny.yaml:18: claims[0].protocol", "validation"),
+    ),
+    "three views wanted, one given": (
+        edit("loss: {name: cross_entropy}", "loss: {name: jensen_shannon}"), ("validate",),
+        ("tiny.yaml:10: recipe.loss.name: loss jensen_shannon compares three views", "{name: augmix, views: 3}"),
+    ),
+    "three views given, one wanted": (
+        edit("{name: flip}]", "{name: augmix, views: 3}]"), ("validate",),
+        ("tiny.yaml:8: recipe.augment[1].views: augmix with views: 3 needs the loss jensen_shannon", "views: 1"),
+    ),
+    "operation behind the last": (
+        edit("[{name: crop, pad: 4}, {name: flip}]", "[{name: autoaugment}, {name: flip}]"), ("validate",),
+        ("tiny.yaml:8: recipe.augment[0]: autoaugment must be the last operation; move it to the end",),
+    ),
+    "folds that do not divide": (
+        edit("val: 5000}", "val: 5000}, folds: {k: 7, network: fresh}"), ("validate",),
+        ("tiny.yaml:7: recipe.data.folds.k: folds.k is 7, which does not divide the 50,000", "4, 5, 8, 10"),
+    ),
+    "folds of another size": (
+        edit("val: 5000}", "val: 5000}, folds: {k: 5, network: fresh}"), ("validate",),
+        ("tiny.yaml:7: recipe.data.split.train: split must be that of one of 5 folds", "train: 40000, val: 10000"),
+    ),
+    "epochs that folds cannot share": (
+        edit("val: 5000}", "val: 5000}, folds: {k: 10, network: carried}"), ("validate",),
+        ("tiny.yaml:13: recipe.budget.epochs: budget.epochs is 2, which 10 folds cannot share", "a multiple of 10"),
+    ),
+    "fold of an experiment without folds": (
+        edit("decimals: 1, headline", "decimals: 1, fold: 1, headline"), ("validate",),
+        ("tiny.yaml:18: claims[0].fold: first has no fold of its own", "leave fold out"),
+    ),
+    "comparison of one with itself": (
+        claim("{id: o, kind: order, higher: first, lower: first, where: Text}"), ("validate",),
+        ("claims[2].higher: higher and lower are the same experiment; name two",),
+    ),
+    "comparison with no such experiment": (
+        claim("{id: o, kind: order, higher: first, lower: secund, where: Text}"), ("validate",),
+        ("tiny.yaml:20: claims[2].lower: no experiment 'secund' in this report; did you mean 'second'?",),
+    ),
+    "curve without a value for each epoch": (
+        claim("{id: t, kind: trajectory, experiment: first, curve: test/loss, epochs: [1, 2], values: [1.0, 2.0, 3.0], "
+              "decimals: 1, where: Text}"), ("validate",),
+        ("claims[2].epochs: epochs has 2 entries and values 3; give one value an epoch",),
+    ),
+    "curve past the budget": (
+        claim("{id: t, kind: trajectory, experiment: first, curve: test/loss, epochs: [1, 3], values: [1.0, 2.0], "
+              "decimals: 1, where: Text}"), ("validate",),
+        ("claims[2].epochs: epoch 3 is past the budget of 2 epochs of first; give epochs from 1 to 2",),
+    ),
+    "matrix that loses an image": (
+        claim("{id: m, kind: confusion, experiment: first, where: Text, matrix: "
+              f"{[[999] + [0] * 9] + [[1000] + [0] * 9] * 9}}}"), ("validate",),
+        ("claims[2].matrix: matrix: row 1 sums to 999; each class has 1,000 test images",),
+    ),
+    "indicator that indicates nothing": (
+        claim("{id: q, kind: qualitative, text: Better, indicators: [acc, nil], primary: acc, where: Text}"),
+        ("validate",), ("claims[2].indicators: no claim 'nil' in this file",),
+    ),
+    "sentence bound to nothing": (
+        sentence("{where: Text, says: It is good.}"), ("validate",),
+        ("sentences[0].says: is bound to nothing; give claims, settings, findings, or a reason",),
+    ),
+    "sentence bound to no such claim": (
+        sentence("{where: Text, says: It is good., claims: [ac]}"), ("validate",),
+        ("tiny.yaml:21: sentences[0].claims: no claim 'ac' in this file; did you mean 'acc'?",),
+    ),
+    "sentence bound to no such setting": (
+        sentence("{where: Text, says: It is good., settings: [recipe.optim.rate]}"), ("validate",),
+        ("sentences[0].settings: no setting 'recipe.optim.rate' in this file",),
     ),
     "epoch past the budget": (
         edit("decimals: 1, headline", "decimals: 1, protocol: 'at_epoch:3', headline"), ("validate",),

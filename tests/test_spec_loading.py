@@ -162,13 +162,15 @@ REFUSALS = {
         "{name: sgd,", "{name: sgdd,", 13, "recipe.optim.name", "unknown name 'sgdd'; did you mean 'sgd'?",
     ),
     "unknown name in a list": (
-        "name: flip", "name: mirror", 10, "recipe.augment[1].name", "known here: augmix, autoaugment, crop, flip, rotate",
+        "name: flip", "name: mirror", 10, "recipe.augment[1].name",
+        "known here: augmix, autoaugment, crop, flip, rotate",
     ),
     "no name": (
         "{name: flip, p: 0.5}", "{p: 0.5}", 10, "recipe.augment[1].name", "is missing; give one of crop, flip, rotate",
     ),
     "unknown kind": (
-        "kind: count", "kind: number", 25, "claims[0].kind", "known here: band, confusion, conjecture, convergence, count, data, explanation, loss,",
+        "kind: count", "kind: number", 25, "claims[0].kind",
+        "known here: band, confusion, conjecture, convergence, count, data, explanation, loss,",
     ),
     "word of a list of words": (
         "tier: core", "tier: main", 20, "experiments.adam.tier", "must be 'headline', 'core', 'extended' or",

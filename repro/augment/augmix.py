@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 import torch
 
-from repro.augment.geometry import SIDE
+from repro.augment.geometry import SIDE, Scaling
 from repro.augment.ops import CODE, IDENTITY, apply
 from repro.augment.warp import bilinear, rotation
 
@@ -23,17 +23,23 @@ class AugMix:
     """`views` augmented versions an image, each a mix of `width` chains and the original.
 
     `severity` bounds the levels (0.1 to 10); `depth` is a chain's number of operations, None for 1 to 3 at random a
-    chain; `all_ops` adds color, contrast, brightness and sharpness.
+    chain; `all_ops` adds color, contrast, brightness and sharpness; `plain` puts the image itself before the views.
     """
 
     def __init__(
-        self, severity: float = 3, width: int = 3, depth: int | None = None, all_ops: bool = False, views: int = 2
+        self,
+        severity: float = 3,
+        width: int = 3,
+        depth: int | None = None,
+        all_ops: bool = False,
+        views: int = 2,
+        plain: bool = False,
     ):
         if not 0.1 <= severity <= 10:
             raise ValueError(f"severity is {severity}, expected 0.1 to 10")
         if min(width, views, 1 if depth is None else depth) < 1:
             raise ValueError(f"width {width}, depth {depth} and views {views} must be 1 or more (depth may be None)")
-        self.severity, self.width, self.depth, self.views = severity, width, depth, views
+        self.severity, self.width, self.depth, self.views, self.plain = severity, width, depth, views, plain
         self.operations = ALL_OPS if all_ops else SOME_OPS
 
     def draw(self, rng: np.random.Generator, n: int) -> list[torch.Tensor]:
@@ -52,9 +58,12 @@ class AugMix:
         share = rng.beta(1, 1, (n, self.views)).astype(np.float32)
         return [torch.from_numpy(a) for a in (code.astype(np.uint8), magnitude, weight, share)]
 
-    def __call__(
-        self, images: torch.Tensor, drawn: Sequence[torch.Tensor], scale: Callable[[torch.Tensor], torch.Tensor]
-    ) -> torch.Tensor:
+    def inputs(self, images: torch.Tensor, drawn: Sequence[torch.Tensor], scale: Scaling) -> list[torch.Tensor]:
+        """Return the scaled views of a batch, each float32 (B, 3, 32, 32); with `plain` the image is the first."""
+        mixed = self(images, drawn, scale).unbind(1)
+        return [scale(images), *mixed] if self.plain else list(mixed)
+
+    def __call__(self, images: torch.Tensor, drawn: Sequence[torch.Tensor], scale: Scaling) -> torch.Tensor:
         """Apply a batch's draws: uint8 (B, 3, 32, 32) -> float32 (B, views, 3, 32, 32); `scale` normalises uint8."""
         code, magnitude, weight, share = drawn
         return mix(images, chains(images, code, magnitude), weight, share, scale)
@@ -110,7 +119,7 @@ def mix(
     augmented: torch.Tensor,
     weight: torch.Tensor,
     share: torch.Tensor,
-    scale: Callable[[torch.Tensor], torch.Tensor],
+    scale: Scaling,
 ) -> torch.Tensor:
     """Return (1 - share) * original + share * sum of weight * chain, all of them scaled: float32.
 

@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 import torch
 
-from repro.augment.geometry import SIDE
+from repro.augment.geometry import SIDE, Scaling
 from repro.augment.ops import CODE, IDENTITY, apply
 from repro.augment.warp import fixed_point, nearest, rotation
 
@@ -62,6 +62,10 @@ class AutoAugment:
         sign = rng.integers(0, 2, (n, 2))
         entry = (pair[:, None] * 2 + np.arange(2)) * 2 + sign
         return [torch.from_numpy(np.where(applied, entry, NOTHING).astype(np.int16))]
+
+    def inputs(self, images: torch.Tensor, drawn: Sequence[torch.Tensor], scale: Scaling) -> list[torch.Tensor]:
+        """Return the one scaled view of a batch, float32 (B, 3, 32, 32)."""
+        return [scale(self(images, drawn))]
 
     def __call__(self, images: torch.Tensor, drawn: Sequence[torch.Tensor]) -> torch.Tensor:
         """Apply a batch's draws, on the images' device: uint8 (B, 3, 32, 32) -> uint8 (B, 3, 32, 32)."""

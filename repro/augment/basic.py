@@ -20,31 +20,36 @@ class Crop:
 
 
 class Flip:
-    """Mirror left-right with probability p (torchvision RandomHorizontalFlip)."""
+    """Mirror left-right, or upside down, with probability p (torchvision RandomHorizontalFlip, RandomVerticalFlip)."""
 
-    def __init__(self, p: float = 0.5):
-        self.p = p
+    def __init__(self, p: float = 0.5, direction: str = "horizontal"):
+        self.p, self.vertical = p, direction == "vertical"
 
     def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """1 where the image is mirrored: (n, 1)."""
         return rng.random((n, 1)) < self.p
 
     def source(self, y: torch.Tensor, x: torch.Tensor, drawn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """x -> 31 - x where drawn; (x ^ 31 is 31 - x for 0..31 and stays outside for what is outside)."""
-        return y, x ^ (drawn[:, 0] * 31)
+        """x (or y) -> 31 - x where drawn; (x ^ 31 is 31 - x for 0..31 and stays outside for what is outside)."""
+        mirror = drawn[:, 0] * 31
+        return (y ^ mirror, x) if self.vertical else (y, x ^ mirror)
 
 
 class Rotate:
     """Rotate about the centre by a uniform angle (torchvision RandomRotation, nearest, black fill).
 
+    `exact`: by the angle itself, to either side with probability 1/2.
+
     Pillow maps output to input pixels in 16.16 fixed point: integer coefficients, so the map is exact here too.
     """
 
-    def __init__(self, degrees: float):
-        self.degrees = degrees
+    def __init__(self, degrees: float, exact: bool = False):
+        self.degrees, self.exact = degrees, exact
 
     def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Fixed-point affine coefficients (n, 6) of angles uniform in [-degrees, degrees]."""
+        """Fixed-point affine coefficients (n, 6) of angles uniform in [-degrees, degrees], or of its two ends."""
+        if self.exact:
+            return coefficients(np.where(rng.random(n) < 0.5, -self.degrees, self.degrees))
         return coefficients(rng.uniform(-self.degrees, self.degrees, n))
 
     def source(self, y: torch.Tensor, x: torch.Tensor, drawn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

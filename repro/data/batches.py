@@ -52,5 +52,8 @@ class Scale:
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Return float32 images; channels_last stays channels_last."""
-        x = images.float().div_(255)
+        return self.normalise(images.float().div_(255))
+
+    def normalise(self, x: torch.Tensor) -> torch.Tensor:
+        """Return pixels in [0, 1], float32, shifted and scaled in place."""
         return x if self.mean is None or self.std is None else x.sub_(self.mean).div_(self.std)

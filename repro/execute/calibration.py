@@ -82,8 +82,9 @@ def measure(run: Run, options: Options, share_s: float, clock: Callable[[], floa
     """Time training steps and one evaluation chunk of a run's network on made-up images."""
     batch = run.recipe.budget.batch_size
     split = run.recipe.data.split.model_copy(update={"train": batch, "val": 0})
-    recipe = run.recipe.model_copy(update={"data": run.recipe.data.model_copy(update={"split": split})})
-    stepper, held = runner.assemble(recipe, replace(run, profile="full"), _images(batch), options)
+    data = run.recipe.data.model_copy(update={"split": split, "folds": None})
+    recipe = run.recipe.model_copy(update={"data": data})
+    stepper, held = runner.assemble(recipe, replace(run, profile="full", fold=None), _images(batch), options)
     optimizer = runner.optimizer_of(recipe)(stepper.model.parameters())
     draws = stepper.prepare(run.seed, 1)
 

@@ -10,7 +10,7 @@ from repro.record import MAX_BYTES, Journal
 from repro.run import FULL_TRAIN_IMAGES, SMOKE_STEPS, SMOKE_TEST, adapt, folder_of
 from repro.spec import counting
 from repro.spec.identity import Run, canonical
-from repro.spec.recipe import Recipe
+from repro.spec.recipe import JensenShannon, Recipe
 from repro.spec.training import RMSprop
 
 TEST_IMAGES = 10_000
@@ -72,9 +72,14 @@ class Load:
         return (SMOKE_TEST if self.short else test) + times * self.recipe.data.split.val
 
     @property
+    def views(self) -> int:
+        """Forward passes that a training image takes."""
+        return 3 if isinstance(self.recipe.loss, JensenShannon) else 1
+
+    @property
     def work(self) -> float:
         """Multiply-accumulates that are left; a training image counts three forward passes."""
-        return self.epochs * self.macs * (3.0 * self.trained_images + self.measured_images)
+        return self.epochs * self.macs * (3.0 * self.views * self.trained_images + self.measured_images)
 
 
 def load_of(run: Run, home: Path, force: bool = False) -> Load:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from repro.errors import UserError
+from repro.spec.claims import COMPARED
 from repro.spec.explain import KeyPath, dotted, line_of, nearest
 from repro.spec.recipe import Recipe
 from repro.spec.schema import (
@@ -19,7 +20,6 @@ from repro.spec.schema import (
     TrendClaim,
     UntestableClaim,
 )
-from repro.spec.claims import COMPARED
 
 _ALL = ("acc_pct", "loss", "nll", "ece_pct")
 _LOSS = _ALL[:2]
@@ -146,9 +146,7 @@ def _fold_fault(claim: MeasuredClaim, experiment: str, recipe: Recipe) -> tuple[
     return None
 
 
-def _curve_fault(
-    claim: TrajectoryClaim | ConvergenceClaim, experiment: str, recipe: Recipe
-) -> tuple[str, str] | None:
+def _curve_fault(claim: TrajectoryClaim | ConvergenceClaim, experiment: str, recipe: Recipe) -> tuple[str, str] | None:
     curve = claim.curve.partition("/")[0]
     if isinstance(claim, TrajectoryClaim) and claim.epochs[-1] > (epochs := recipe.budget.epochs):
         text = f"epoch {claim.epochs[-1]} is past the budget of {epochs} epochs of {experiment}"

@@ -23,7 +23,7 @@ CURVE_PROTOCOLS = ("val", "val_augmented", "train_running")
 Protocol = Annotated[
     str, Field(pattern=rf"^({'|'.join(p.replace('.', '[.]') for p in PROTOCOLS)}|at_epoch:[1-9][0-9]{{0,4}})$")
 ]
-Decimals = Annotated[int, Field(ge=0, le=6)]
+Decimals = Annotated[int, Field(ge=0, le=10)]
 Slugs = Annotated[tuple[Slug, ...], Field(strict=False, min_length=2, max_length=32)]
 Epochs = Annotated[tuple[Count, ...], Field(strict=False, min_length=2, max_length=2000)]
 Values = Annotated[tuple[Float, ...], Field(strict=False, min_length=2, max_length=2000)]

@@ -42,7 +42,7 @@ def explain(error: ValidationError, arms: Mapping[str, Any], lines: Mapping[KeyP
         start, here = _walk(item["loc"])
         start, message = _message(item, start, here)
         keys = item.get("ctx", {}).get("keys", ())
-        paths = [_as_written((*start, *key.split(".")), message, arms, lines) for key in keys]
+        paths = [_as_written((*start, *_parts(key)), message, arms, lines) for key in keys]
         paths = paths or [_as_written(start, message, arms, lines)]
         # Of keys that do not go together, the one an arm gives itself is the likelier mistake.
         own = (path for path in paths if path[0] == "experiments" and path in lines)
@@ -50,6 +50,10 @@ def explain(error: ValidationError, arms: Mapping[str, Any], lines: Mapping[KeyP
         found.setdefault((path, message), line_of(path, lines))
     ((path, message), line), more = next(iter(found.items())), len(found) - 1
     return f"{name}:{line}: {dotted(path)}: {message}" + (f" (and {more} more)" if more else "")
+
+
+def _parts(key: str) -> KeyPath:
+    return tuple(int(part) if part.isdigit() else part for part in key.split("."))
 
 
 def line_of(path: KeyPath, lines: Mapping[KeyPath, int]) -> int:

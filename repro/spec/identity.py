@@ -38,6 +38,12 @@ def run_key(report: str, recipe_sha: str, seed: int, fold: int | None, data: str
     return hashlib.sha256(canonical(parts).encode()).hexdigest()[:16]
 
 
+def folds_of(recipe: Recipe) -> tuple[int | None, ...]:
+    """Return the folds that are runs of their own, counted from 1; (None,) where a recipe is one run."""
+    folds = recipe.data.folds
+    return tuple(range(1, folds.k + 1)) if folds and folds.network == "fresh" else (None,)
+
+
 @dataclass(frozen=True)
 class Run:
     """One training to do: a recipe with a seed (and a fold) on fingerprinted data."""
@@ -61,15 +67,19 @@ class Run:
 def runs_of(
     report: Report, experiments: Iterable[Experiment], seeds: Iterable[int], data: str, profile: str
 ) -> list[Run]:
-    """Return the runs of some experiments, seed by seed; experiments with one recipe share their run."""
+    """Return the runs of some experiments, seed by seed; experiments with one recipe share their run.
+
+    An experiment with a fresh network a fold has a run a fold, counted from 1.
+    """
     runs: dict[str, Run] = {}
     for seed in seeds:
         for experiment in experiments:
             sha = recipe_hash(experiment.recipe)
-            key = run_key(report.id, sha, seed, None, data, profile)
             sharing = tuple(e.id for e in report.experiments.values() if recipe_hash(e.recipe) == sha)
-            runs.setdefault(
-                key,
-                Run(report.id, sharing, experiment.recipe, seed, None, profile, data, experiment.tier, key),
-            )
+            for fold in folds_of(experiment.recipe):
+                key = run_key(report.id, sha, seed, fold, data, profile)
+                runs.setdefault(
+                    key,
+                    Run(report.id, sharing, experiment.recipe, seed, fold, profile, data, experiment.tier, key),
+                )
     return list(runs.values())

@@ -7,14 +7,14 @@ import torch
 
 from repro import augment, plots
 from repro.data import cifar10, sample
-from repro.data.batches import Resident, epoch_order
+from repro.data.batches import Resident, Scale, epoch_order
 from repro.data.cifar10 import Dataset
-from repro.data.splits import holdout
 from repro.draws import generator
 from repro.errors import UserError
 from repro.record import CLASSES, write_atomically
-from repro.run import adapt
-from repro.spec.recipe import Recipe
+from repro.run import adapt, part_of
+from repro.spec.identity import folds_of
+from repro.spec.recipe import Augment, Flip, Recipe, Rotate
 from repro.spec.schema import Experiment, Report
 from repro.spec.selection import select
 
@@ -23,7 +23,11 @@ EACH, EPOCHS = 10, 6
 WORDS = {
     "crop": "padded by {pad} black pixels and cropped at random",
     "flip": "mirrored with probability {p:g}",
+    "flip vertical": "turned upside down with probability {p:g}",
     "rotate": "rotated by up to {degrees:g}° either way",
+    "rotate exact": "rotated by {degrees:g}° either way",
+    "autoaugment": "changed by one of AutoAugment's 25 pairs of operations",
+    "augmix": "mixed with {width} chains of operations (AugMix)",
 }
 
 
@@ -74,7 +78,11 @@ def picture(dataset: Dataset, name: str, recipe: Recipe, seed: int) -> bytes:
 
 
 def augmented(dataset: Dataset, recipe: Recipe, seed: int, images: np.ndarray, epochs: int) -> list[np.ndarray]:
-    """Return training images (n, 32, 32, 3) as each epoch of a run sees them, before their pixels are scaled."""
+    """Return training images (n, 32, 32, 3) as each epoch of a run sees them, before their pixels are scaled.
+
+    Of several views the last one, rounded to whole values where it is a mix.
+    """
+    unscaled = Scale(None, None, torch.device("cpu"))
     pipeline = augment.build([step.model_dump() for step in recipe.augment])
     resident = Resident(dataset.x_train[images], dataset.y_train[images], torch.device("cpu"))
     index, seen = torch.arange(len(images)), []
@@ -83,18 +91,26 @@ def augmented(dataset: Dataset, recipe: Recipe, seed: int, images: np.ndarray, e
         # An epoch draws by place in its order: find when it comes to these images.
         places = [int(np.flatnonzero(visited == image)[0]) for image in images]
         drawn = [d[places] for d in pipeline.draw(generator(seed, "augment", epoch), len(visited))]
-        seen.append(resident.images(index, pipeline.sources(drawn)).permute(0, 2, 3, 1).numpy())
+        view = pipeline.views(resident.images(index, pipeline.sources(drawn)), drawn, unscaled)[-1]
+        seen.append((view * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
     return seen
 
 
 def in_words(recipe: Recipe) -> str:
     """Say what the augmentation does, in its order."""
-    return ", then ".join(WORDS[step.name].format_map(step.model_dump()) for step in recipe.augment)
+    return ", then ".join(WORDS[_word(step)].format_map(step.model_dump()) for step in recipe.augment)
+
+
+def _word(step: Augment) -> str:
+    if isinstance(step, Flip) and step.direction == "vertical":
+        return "flip vertical"
+    return "rotate exact" if isinstance(step, Rotate) and step.exact else step.name
 
 
 def _visited(dataset: Dataset, recipe: Recipe, seed: int, epoch: int) -> np.ndarray:
     """Return the training images in the order in which an epoch comes to them."""
     images = len(dataset.x_train)
-    split = adapt(recipe, "full" if dataset.name == "cifar10" else "smoke", images).data.split
-    train, _ = holdout(images, split.train, split.val, seed)
+    data = adapt(recipe, "full" if dataset.name == "cifar10" else "smoke", images).data
+    shaped = recipe.model_copy(update={"data": data})
+    train = part_of(shaped, seed, folds_of(recipe)[0], images)(epoch).train
     return train[epoch_order(len(train), seed, epoch)]

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from repro.data.batches import Resident
+from repro.data.splits import Part
 from repro.draws import generator
 from repro.errors import UserError
 from repro.evaluate import score
@@ -23,6 +24,8 @@ from repro.train.schedule import Schedule
 from repro.train.step import Stepper
 
 STEP_WINDOW = 20
+#: a run of at most so many steps keeps the loss of every one of them
+EVERY_STEP = 8000
 
 
 @dataclass
@@ -33,6 +36,7 @@ class Held:
     test_index: torch.Tensor
     val_index: torch.Tensor  # into the training images; empty without a validation split
     val_augmented: bool  # the recipe validates on augmented images
+    trained_before: int | None = None  # validation images that have trained, in cross-validation
 
 
 @dataclass
@@ -53,11 +57,13 @@ def fit(
     epochs: int,
     folder: Path,
     recreate_each_epoch: bool = False,
+    part_of: Callable[[int], Part] | None = None,
     on_epoch: Callable[[Entry], bool] = lambda entry: True,
     on_step: Callable[[int, int], None] = lambda done, of: None,
 ) -> Fitted:
     """Train `stepper.model` for `epochs` epochs, or for those that `folder`'s checkpoint has not done yet.
 
+    `part_of` says which images train and validate in an epoch, where that is not the same in all of them.
     `on_epoch` sees each epoch's entry once it is durable, and ends the training early by returning False. `on_step`
     is told how many of the epoch's steps have been issued: two numbers the host knows, so that nothing waits.
     """
@@ -74,8 +80,13 @@ def fit(
     entries = journal.read()
     if len(entries) != done:
         raise UserError(f"{journal.path}: holds {len(entries)} epochs but the checkpoint {done}; --force begins anew")
+    every_step = epochs * stepper.steps <= EVERY_STEP
+    if part_of:
+        enter(part_of(max(done, 1)), stepper, held)
     for epoch in range(done + 1, epochs + 1):
         began = perf_counter()
+        if part_of:
+            enter(part_of(epoch), stepper, held)
         if recreate_each_epoch and epoch > 1:
             optimizer = make_optimizer(model.parameters())
         draws, history = stepper.prepare(seed, epoch), [entry.metrics for entry in entries]
@@ -86,7 +97,9 @@ def fit(
             on_step(i + 1, stepper.steps)
         model.eval()
         logits["last"], measured = measure(stepper, held, seed, epoch)
-        metrics, steps = read_out(stepper, measured)  # the one host sync of the epoch
+        metrics, steps = read_out(stepper, measured, every_step)  # the one host sync of the epoch
+        if held.trained_before is not None:
+            metrics["val/trained_before"] = float(held.trained_before)
         metrics["lr"] = schedule(epoch, 0.0, history)
         metrics["time/epoch_s"] = perf_counter() - began
         if improves(metrics, history, selection_metric(held)):
@@ -99,6 +112,13 @@ def fit(
             break
     model.eval()  # also where nothing was left to train
     return Fitted(entries, logits)
+
+
+def enter(part: Part, stepper: Stepper, held: Held) -> None:
+    """Train and validate on a part of the training images."""
+    stepper.train_on(part.train)
+    held.val_index = torch.from_numpy(part.val).to(stepper.device)
+    held.trained_before = part.trained_before
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
@@ -127,9 +147,12 @@ def held_out_draws(stepper: Stepper, n: int, seed: int, epoch: int) -> list[torc
     return [d.to(stepper.device) for d in stepper.augment.draw(rng, n)]
 
 
-def read_out(stepper: Stepper, measured: dict[str, torch.Tensor]) -> tuple[dict[str, float], dict[str, list[float]]]:
-    """Bring an epoch's numbers to the host in one transfer; return its metrics and its steps' windowed losses.
+def read_out(
+    stepper: Stepper, measured: dict[str, torch.Tensor], every_step: bool = False
+) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Bring an epoch's numbers to the host in one transfer; return its metrics and its steps' losses.
 
+    Those are windowed, and with `every_step` also there one by one.
     `train/*` is the mean over images, `train_running/*` the mean over batches, both in training mode while the
     weights change.
     """
@@ -150,6 +173,8 @@ def read_out(stepper: Stepper, measured: dict[str, torch.Tensor]) -> tuple[dict[
         f"step/loss_{name}": [float(reduce(w)) for w in windows]
         for name, reduce in (("min", np.min), ("mean", np.mean), ("max", np.max))
     }
+    if every_step:
+        steps["step/loss"] = loss.tolist()
     return metrics, steps
 
 

@@ -10,15 +10,22 @@ from repro.record import Entry
 from repro.train.engine import Fitted, Held, held_out_draws
 from repro.train.step import Stepper
 
+#: deviations of the Gaussian noise under which test images are measured, pixels in [0, 1]
+NOISES = (0.05, 0.1)
 #: step losses hardly compress; a record stays small with this many windows of each of min, mean and max
 STEP_POINTS = 800
 
 
 def step_curves(entries: Sequence[Entry]) -> dict[str, list[float]]:
-    """Merge the journal's step windows until a record has at most STEP_POINTS of them, or one an epoch."""
+    """Merge the journal's step windows until a record has at most STEP_POINTS of them, or one an epoch.
+
+    A short run's journal holds every step's loss: `step/loss` are these, rounded to half precision (three digits).
+    """
     reduce: dict[str, Callable[..., float]] = {"min": np.min, "mean": np.mean, "max": np.max}
     windows = max(1, min(len(entries[0].steps["step/loss_mean"]), STEP_POINTS // len(entries)))
-    return {
+    every = np.concatenate([e.steps.get("step/loss", []) for e in entries]).astype(np.float16)
+    whole = all("step/loss" in e.steps for e in entries)
+    return ({"step/loss": every.tolist()} if whole else {}) | {
         f"step/loss_{name}": [
             float(merge(part)) for e in entries for part in np.array_split(e.steps[f"step/loss_{name}"], windows)
         ]
@@ -63,6 +70,9 @@ def finals(
             )
         logits = stepper.predict(held.test, held.test_index, [d[n_val:] for d in drawn])
         result["augmented_test"] = evaluate.summary(logits, labels)
+    for sigma in NOISES:
+        noisy = stepper.predict_noisy(held.test, held.test_index, sigma, seed)
+        result[f"gaussian_noise_{sigma}"] = evaluate.summary(noisy, labels)
     result["train_mode_bn"] = evaluate.summary(stepper.predict_train_mode(held.test, held.test_index), labels)
     right = (tested.argmax(1) == labels).cpu().numpy()
     batch = stepper.batch_size

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from repro.augment.geometry import Pipeline
 from repro.data.batches import Resident, Scale, epoch_order
 from repro.draws import generator
+from repro.train.losses import Loss, cross_entropy
 
 #: bumped when a change of the engine changes results beyond rounding; part of a record's env_class
 NUMERICS = 1
@@ -43,10 +43,11 @@ class Stepper:
         precision: str,
         logits_dropout: float = 0.0,
         max_steps: int | None = None,
+        loss: Loss | None = None,
     ):
         self.model, self.images, self.scale, self.augment = model, images, scale, augment
         self.batch_size, self.precision, self.logits_dropout = batch_size, precision, logits_dropout
-        self.device = images.device
+        self.device, self.loss = images.device, loss or cross_entropy()
         self.index = torch.from_numpy(index).to(self.device)
         self.steps = -(-len(index) // batch_size)
         if max_steps is not None:
@@ -54,6 +55,12 @@ class Stepper:
         self.seen = min(len(index), self.steps * batch_size)
         #: loss and number of correct images of each step of the epoch
         self.log = torch.zeros(2, self.steps, device=self.device)
+
+    def train_on(self, index: np.ndarray) -> None:
+        """Train on other images from the next epoch on, as many as before."""
+        if len(index) != len(self.index):
+            raise ValueError(f"{len(index)} images in place of {len(self.index)}")
+        self.index = torch.from_numpy(index).to(self.device)
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return the precision's context: bfloat16 autocast, or none for float32."""
@@ -74,18 +81,29 @@ class Stepper:
         """Train on the epoch's i-th batch (the last one may be smaller)."""
         batch = slice(i * self.batch_size, (i + 1) * self.batch_size)
         index = epoch.order[batch]
-        source = self.augment.sources([d[batch] for d in epoch.drawn]) if self.augment else None
-        x, y = self.scale(self.images.images(index, source)), self.images.labels[index]
+        views, y = self.views(self.images, index, [d[batch] for d in epoch.drawn]), self.images.labels[index]
         with self.autocast():
-            logits = self.model(x).float()
-            if epoch.keep is not None:
-                logits = logits * epoch.keep[batch]
-            loss = F.cross_entropy(logits, y)
+            # All views in one pass, so that batch norms see them together.
+            logits = self.model(torch.cat(views) if len(views) > 1 else views[0]).float()
+        if epoch.keep is not None:
+            logits = logits * epoch.keep[batch]
+        loss = self.loss(logits, y)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         self.log[0, i] = loss.detach()
-        self.log[1, i] = (logits.detach().argmax(1) == y).sum()
+        self.log[1, i] = (logits.detach()[: len(y)].argmax(1) == y).sum()
+
+    def views(self, images: Resident, index: torch.Tensor, drawn: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Return the network's inputs for a batch: its scaled images, plain without draws, or their augmented views.
+
+        Each is (B, 3, 32, 32) float32 in channels_last memory.
+        """
+        if not drawn:
+            return [self.scale(images.images(index))]
+        moved = images.images(index, self.augment.sources(drawn))
+        views = self.augment.views(moved, drawn, self.scale)
+        return [view.contiguous(memory_format=torch.channels_last) for view in views]
 
     @torch.no_grad()
     def predict(
@@ -95,9 +113,23 @@ class Stepper:
         out = []
         for start in range(0, len(index), batch):
             part = slice(start, start + batch)
-            source = self.augment.sources([d[part] for d in drawn]) if drawn else None
+            view = self.views(images, index[part], [d[part] for d in drawn or []])[-1]
             with self.autocast():
-                out.append(self.model(self.scale(images.images(index[part], source))).float())
+                out.append(self.model(view).float())
+        return torch.cat(out)
+
+    @torch.no_grad()
+    def predict_noisy(self, images: Resident, index: torch.Tensor, sigma: float, seed: int) -> torch.Tensor:
+        """Return logits of images with Gaussian noise of deviation `sigma` on their pixels, cut off to [0, 1].
+
+        The noise is the seed's, one value a pixel and channel; two sigmas scale the same values.
+        """
+        rng, out = generator(seed, "noise"), []
+        for part in index.split(EVAL_BATCH):
+            noise = torch.from_numpy(rng.standard_normal((len(part), 32, 32, 3), dtype=np.float32)).to(self.device)
+            pixels = images.images(part).float().div_(255).add_(noise.permute(0, 3, 1, 2), alpha=sigma).clamp_(0, 1)
+            with self.autocast():
+                out.append(self.model(self.scale.normalise(pixels)).float())
         return torch.cat(out)
 
     @torch.no_grad()
