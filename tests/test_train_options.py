@@ -22,6 +22,7 @@ from repro.spec.loading import load_all
 from repro.spec.recipe import Recipe
 from repro.train import losses
 from repro.train.optim import maker
+from repro.train.protocols import rounded
 
 JSD = PLAIN | {
     "augment": [{"name": "flip"}, {"name": "crop", "pad": 4}, {"name": "augmix", "views": 3}],
@@ -202,7 +203,9 @@ def test_a_short_run_keeps_every_steps_loss_and_a_long_one_does_not(tmp_path, mo
     record = train(run, tmp_path)
     steps = np.concatenate([e.steps["step/loss"] for e in Journal(folder_of(run, tmp_path) / "journal.jsonl").read()])
     assert len(steps) == 4 * 4  # epochs of 160 images in batches of 48
-    np.testing.assert_allclose(record.curves["step/loss"], steps, rtol=2**-11)
+    np.testing.assert_allclose(record.curves["step/loss"], steps, rtol=2**-12)
+    assert rounded([0.0, 1.0, -2.5, 1e30, float("inf")]) == [0.0, 1.0, -2.5, pytest.approx(1e30, 2**-12), float("inf")]
+    assert np.isnan(rounded([float("nan")])[0])
     assert record.curves["step/loss"].reshape(4, 4).min(1) == pytest.approx(record.curves["step/loss_min"], rel=1e-3)
     monkeypatch.setattr("repro.train.engine.EVERY_STEP", 15)
     assert "step/loss" not in train(a_run(PLAIN, seed=1), tmp_path).curves

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from repro import __version__
-from repro.cli import author, bundle, data, look, train
+from repro.cli import author, bench, bundle, data, look, train
 from repro.errors import UserError
 
 
@@ -66,6 +66,6 @@ def main() -> None:
 
 for command in (
     look.list_, author.new, author.validate, author.schema, data.data, train.run, look.status, look.report,
-    bundle.bundle, look.ui,
+    bundle.bundle, look.ui, bench.bench,
 ):  # fmt: skip
     main.add_command(command)

@@ -2,27 +2,30 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from repro.cli.options import PROFILES, home, reports_option
 
+if TYPE_CHECKING:
+    from repro.spec.schema import Experiment, Report
+
 
 @click.command("list")
+@click.option("--cost", is_flag=True, help="With operations, and minutes on one H200: an estimate, not measured.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-def list_(as_json: bool) -> None:
+def list_(cost: bool, as_json: bool) -> None:
     """List every report's experiments."""
     from repro.spec.loading import load_all
 
-    rows = [
-        {
-            "report": report.id, "experiment": e.id, "tier": e.tier, "reading": e.reading,
-            "epochs": e.recipe.budget.epochs, "batch_size": e.recipe.budget.batch_size, "title": e.title,
-        }
-        for report in load_all().values()
-        for e in report.experiments.values()
-    ]  # fmt: skip
+    reports = load_all()
+    rows = [_plain(report.id, e) for report in reports.values() for e in report.experiments.values()]
+    if cost:
+        _list_cost(reports, rows, as_json)
+        return
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
@@ -30,6 +33,54 @@ def list_(as_json: bool) -> None:
     for r in rows:
         name = f"{r['report']}/{r['experiment']}"
         click.echo(f"{name:<{width}}  {r['tier']:<8}  {r['reading']:<12}  {r['epochs']:>4} epochs  {r['title']}")
+
+
+def _plain(report: str, experiment: "Experiment") -> dict[str, Any]:
+    budget = experiment.recipe.budget
+    return {
+        "report": report, "experiment": experiment.id, "tier": experiment.tier, "reading": experiment.reading,
+        "epochs": budget.epochs, "batch_size": budget.batch_size, "title": experiment.title,
+    }  # fmt: skip
+
+
+COST = (
+    "Minutes on one H200: an estimate, not measured. One seed; operations (2 a multiply-accumulate) and minutes of",
+    "training; the tests after each epoch (about 6 % more) and the augmentation are left out.",
+)
+
+
+def _list_cost(reports: "Mapping[str, Report]", rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Print the experiments with what they take, and sums in which shared runs count once."""
+    from repro.progress import table
+    from repro.spec import cost
+
+    priced = cost.priced(reports)
+    sums = cost.totals(priced)
+    if as_json:
+        for row, p in zip(rows, priced, strict=True):
+            row |= {"networks": p.cost.networks, "pflop": p.cost.pflop, "estimated_minutes": p.cost.minutes}
+            row["same_runs_as"] = p.same_as
+        plain = {
+            name: {"trained": t.experiments, "pflop": t.pflop, "estimated_minutes": t.minutes}
+            for name, t in sums.items()
+        }
+        click.echo(json.dumps({"about": " ".join(COST), "experiments": rows, "totals": plain}, indent=1))
+        return
+    click.echo("\n".join(COST))
+    shown = [
+        (
+            f"{p.report}/{p.experiment.id}", p.experiment.tier,
+            (f"{p.cost.networks} x " if p.cost.networks > 1 else "") + str(p.cost.epochs),
+            f"{p.cost.pflop:,.2f}", f"{p.cost.minutes:,.1f}", f"the runs of {p.same_as}" if p.same_as else "",
+        )
+        for p in priced
+    ]  # fmt: skip
+    table.show(("experiment", "tier", "epochs", "PFLOP", "minutes", ""), shown, numbers=(2, 3, 4), echo=click.echo)
+    footer = [
+        (f"{name} (a seed)" if "+" in name else name, str(t.experiments), f"{t.pflop:,.1f}", f"{t.minutes:,.0f}")
+        for name, t in sums.items()
+    ]
+    table.show(("total", "trained", "PFLOP", "minutes"), footer, numbers=(1, 2, 3), echo=click.echo)
 
 
 @click.command()

@@ -113,8 +113,13 @@ claims:
   # A number that cannot be run yet gives its reason instead of an experiment:
   # - {id: ensemble, kind: point, why_not_run: Ensembles are not part of a recipe here., value: 95.0, decimals: 1,
   #    where: "Table 3"}
-  # A sentence that no run can decide:
+  # A comparison of two experiments, and a sentence that no run can decide (see docs/adding-a-report.md for all kinds):
+  # - {id: adam-worse, kind: order, higher: baseline, lower: adam, where: "Section 3"}
   # - {id: faster, kind: not_testable, text: It converges faster., why: It does not say than what., where: "Conclusion"}
+
+# Every table row, figure, comparison, cause and number of the report, in your words, bound to what answers it.
+sentences: []
+#  - {where: "Table 2", says: "The test accuracy is 12.34 %.", claims: [test-acc]}
 
 # What the report leaves open and you had to choose: the path of a key above, and why it has that value.
 assumed: {}

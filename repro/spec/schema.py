@@ -40,8 +40,8 @@ Tier = Literal["headline", "core", "extended", "long"]
 
 
 def _free(name: str) -> str:
-    if name == "ledger":  # reports/ledger is taken
-        raise PydanticCustomError("taken", "'ledger' is the name of another folder in reports/; choose another id")
+    if name in ("ledger", "bench"):  # folders of reports/ that are no report's
+        raise PydanticCustomError("taken", f"{name!r} is the name of another folder in reports/; choose another id")
     return name
 
 

@@ -19,18 +19,26 @@ STEP_POINTS = 800
 def step_curves(entries: Sequence[Entry]) -> dict[str, list[float]]:
     """Merge the journal's step windows until a record has at most STEP_POINTS of them, or one an epoch.
 
-    A short run's journal holds every step's loss: `step/loss` are these, rounded to half precision (three digits).
+    A short run's journal holds every step's loss, and `step/loss` are these. All are rounded (`rounded`).
     """
     reduce: dict[str, Callable[..., float]] = {"min": np.min, "mean": np.mean, "max": np.max}
     windows = max(1, min(len(entries[0].steps["step/loss_mean"]), STEP_POINTS // len(entries)))
-    every = np.concatenate([e.steps.get("step/loss", []) for e in entries]).astype(np.float16)
     whole = all("step/loss" in e.steps for e in entries)
-    return ({"step/loss": every.tolist()} if whole else {}) | {
+    curves = {"step/loss": [value for e in entries for value in e.steps["step/loss"]]} if whole else {}
+    curves |= {
         f"step/loss_{name}": [
             float(merge(part)) for e in entries for part in np.array_split(e.steps[f"step/loss_{name}"], windows)
         ]
         for name, merge in reduce.items()
     }
+    return {name: rounded(values) for name, values in curves.items()}
+
+
+def rounded(values: Sequence[float]) -> list[float]:
+    """Round to 12 significant bits, three digits and a half: as float32 these compress to nearly half."""
+    exact = np.asarray(values, np.float32)
+    kept = ((exact.view(np.uint32) + np.uint32(0x800)) & np.uint32(0xFFFFF000)).view(np.float32)
+    return [float(x) for x in np.where(np.isfinite(exact), kept, exact)]
 
 
 def finals(

@@ -1,0 +1,79 @@
+"""Commands that measure the suite's speed."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from repro.cli.options import home, reports_option
+from repro.errors import UserError
+
+
+@click.group()
+def bench() -> None:
+    """Measure the suite's speed beside the usual way, on this machine."""
+
+
+@bench.command()
+@click.option(
+    "--images", type=click.IntRange(1, 50_000), default=1024, show_default=True,
+    help="Images a pass: CIFAR-10 where it is here, else the embedded sample, repeated.",
+)  # fmt: skip
+@click.option(
+    "--repeats", type=click.IntRange(1, 1000), default=7, show_default=True, help="Timings of each arm, in turn."
+)
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--save", is_flag=True, help="Write the figures to bench/augment.json in the folder of pages.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the figures there.")
+@reports_option
+def augment(images: int, repeats: int, as_json: bool, save: bool, out: Path | None, reports_dir: Path) -> None:
+    """Time augmentation on one CPU thread against Pillow and torchvision, image by image.
+
+    About half a minute. A target that is missed is shown, and is no failure of the command.
+    """
+    if save and out:
+        raise UserError(f"--save and --out {out} name two places; give one of them")
+    path = reports_dir / "bench" / "augment.json" if save else out
+    if path:
+        _check_place(path)
+    from repro.bench import augment as benchmark
+    from repro.record import write_atomically
+
+    result = benchmark.run(home(), images, repeats, lambda text: click.echo(text, err=True))
+    if path:
+        write_atomically(path, (json.dumps(result, indent=1) + "\n").encode())
+        click.echo(str(path), err=True)
+    if as_json:
+        click.echo(json.dumps(result, indent=1))
+        return
+    _show(result)
+
+
+def _check_place(path: Path) -> None:
+    """Refuse, before anything is measured, a place that cannot be written."""
+    there = next(place for place in path.absolute().parents if os.path.lexists(place))
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"{path}: {there} is not a folder that can be written; name another place")
+
+
+def _show(result: dict[str, Any]) -> None:
+    from repro.progress import table
+
+    header = ("augmentation", "ours images/s", "theirs images/s", "ratio (lowest to highest)", "target", "", "theirs")
+    table.show(header, [_cells(row) for row in result["rows"]], numbers=(1, 2, 3, 4), echo=click.echo)
+    machine = result["machine"]
+    versions = ", ".join(f"{name} {machine[name]}" for name in ("torch", "torchvision", "pillow", "numpy"))
+    click.echo(f"{machine['device']}; Python {machine['python']}, {versions}")
+    click.echo(
+        f"{result['images']:,} images of {result['source']}, batches of {result['batch_size']}, {result['repeats']} "
+        "timings an arm, in turn; medians, CPU time"
+    )
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    wanted = "-" if row["target"] is None else f"{row['target']:g}"
+    met = "" if row["met"] is None else "met" if row["met"] else "missed"
+    ratio = f"{row['ratio']:.1f} ({row['lowest']:.1f} to {row['highest']:.1f})"
+    return row["what"], f"{row['ours_per_s']:,.0f}", f"{row['theirs_per_s']:,.0f}", ratio, wanted, met, row["against"]
