@@ -34,8 +34,9 @@ from repro.train.optim import Make, maker
 from repro.train.protocols import finals, rounded, step_curves
 from repro.train.step import NUMERICS, Stepper
 
-SMOKE_STEPS, SMOKE_TEST = 3, 200
-FULL_TRAIN_IMAGES = 50_000
+#: a smoke run: steps of experiments that are not headline, and test images of these and of headline ones
+SMOKE_STEPS, SMOKE_SHORT, SMOKE_TEST = 2, 50, 200
+FULL_TRAIN_IMAGES, FULL_TEST_IMAGES = 50_000, 10_000
 #: fields of schedules that count epochs; a quick run has a tenth of them
 LENGTHS = ("t_max", "t_0", "patience")
 
@@ -65,6 +66,11 @@ def dataset_of(profile: str, home: Path) -> Dataset:
 def folder_of(run: Run, home: Path) -> Path:
     """Return the run's folder: journal, checkpoints, record."""
     return home / "runs" / run.key
+
+
+def test_images(profile: str, tier: str) -> int:
+    """Return how many test images a run is measured on."""
+    return (SMOKE_TEST if tier == "headline" else SMOKE_SHORT) if profile == "smoke" else FULL_TEST_IMAGES
 
 
 def adapt(recipe: Recipe, profile: str, images: int) -> Recipe:
@@ -178,7 +184,7 @@ def assemble(recipe: Recipe, run: Run, dataset: Dataset, options: Options) -> tu
         max_steps=SMOKE_STEPS if short else None,
         loss=losses.build(last_bias=list(model.parameters())[-1], **recipe.loss.model_dump()),
     )
-    tested = min(SMOKE_TEST, len(dataset.x_test)) if short else len(dataset.x_test)
+    tested = min(test_images(run.profile, run.tier), len(dataset.x_test))
     held = Held(
         Resident(dataset.x_test, dataset.y_test, device),
         torch.arange(tested, device=device),

@@ -2,7 +2,8 @@
 
 import pytest
 
-from repro.spec.counting import layers, macs, parameters, sizes_mb, training_flop
+from repro.errors import UserError
+from repro.spec.counting import depth, layer, layers, macs, parameters, quantity, sizes_mb, training_flop
 from repro.spec.network import VGG, ResNet
 
 TWO = (2, 2, 2, 2)
@@ -151,3 +152,30 @@ def test_macs_by_hand():
     model = ResNet(name="resnet", stem=1, widths=(1,), blocks=(1,))
     assert macs(model) == 1024 * 9 * (3 + 1 + 1) + 10
     assert training_flop(model) == 6 * macs(model) - 2 * 1024 * 27
+
+
+@pytest.mark.parametrize(("name", "count"), [("chen2024", 68), ("zhang2023", 18), ("shamooun2022", 12)])
+def test_depth_is_the_layers_with_weights_outside_shortcuts(name, count):
+    assert depth(network(name)) == count
+    kinds = [row.name.partition("-")[0] for row in layers(network(name))]
+    shapes_change = len(network(name).widths) - 1  # one 1x1 projection at each stage but the first
+    assert kinds.count("Conv2d") - shapes_change + kinds.count("Linear") == count
+
+
+def test_depth_of_vgg_a():
+    assert depth(VGG(**VGG_A)) == depth(VGG(**VGG_A, batch_norm=True)) == 11
+
+
+def test_a_row_of_the_summary_by_its_name():
+    model = network("shamooun2022")
+    assert (layer(model, "Conv2d-31").parameters, layer(model, "Linear-34").parameters) == (131_072, 5_130)
+    assert quantity(model, "layer_parameters", "BatchNorm2d-32") == 1_024
+    for name, hint in (("Linear-33", "known here: Linear-34"), ("Dense-1", "known here: Conv2d-1, BatchNorm2d-2")):
+        with pytest.raises(UserError, match=hint):
+            layer(model, name)
+
+
+@pytest.mark.parametrize("name", ["parameters", "params_mb", "depth", "total_mb"])
+def test_quantities_are_the_functions_of_their_names(name):
+    model = network("chen2024")
+    assert quantity(model, name) == {**sizes_mb(model), "parameters": 1_050_202, "depth": 68}[name]

@@ -85,7 +85,7 @@ def test_figures_exist_and_are_the_same_in_a_fresh_process(tmp_path):
         "test_report.rendered(Path(sys.argv[1]))"
     )
     there = tmp_path / "there"
-    environment = {**os.environ, "PYTHONPATH": str(Path(plots.__file__).parents[1]), "PYTHONHASHSEED": "7"}
+    environment = {**os.environ, "PYTHONPATH": str(Path(plots.__file__).parents[2]), "PYTHONHASHSEED": "7"}
     tests = str(Path(__file__).parent)
     subprocess.run([sys.executable, "-c", program, str(there), tests], check=True, env=environment)
     assert {name: (there / name).read_bytes() for name in here} == here
@@ -301,7 +301,7 @@ def test_a_record_that_cannot_be_trusted_is_refused(tmp_path, change, words):
 
 def test_rendering_imports_neither_torch_nor_mlflow():
     program = "import repro.report.render, repro.report.frames, repro.report.evidence, sys; print(*sys.modules)"
-    environment = {**os.environ, "PYTHONPATH": str(Path(plots.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(plots.__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
     assert not {"torch", "mlflow", "matplotlib", "pandas"} & set(done.stdout.split())
 

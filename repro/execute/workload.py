@@ -7,15 +7,14 @@ from pathlib import Path
 from statistics import median
 
 from repro.record import MAX_BYTES, Journal
-from repro.run import FULL_TRAIN_IMAGES, SMOKE_STEPS, SMOKE_TEST, adapt, folder_of
+from repro.run import FULL_TEST_IMAGES, FULL_TRAIN_IMAGES, SMOKE_STEPS, adapt, folder_of, test_images
 from repro.spec import counting
 from repro.spec.identity import Run, canonical
 from repro.spec.recipe import JensenShannon, Recipe
 from repro.spec.training import RMSprop
 
-TEST_IMAGES = 10_000
-SAMPLE = (1_500, 500)  # training and test images of the embedded sample
-LOGITS = 4 * 10 * TEST_IMAGES  # bytes of one set of test logits
+SAMPLE = 1_500  # training images of the embedded sample
+LOGITS = 4 * 10 * FULL_TEST_IMAGES  # bytes of one set of test logits
 #: a run's pictures and tables in MLflow, and its rows in MLflow's database, an epoch
 PICTURES, ROWS = 400_000, 4_000
 CHECKPOINTS = 3  # two generations, and the one being written
@@ -68,8 +67,7 @@ class Load:
     def measured_images(self) -> int:
         """Images measured after each epoch."""
         times = 2 if self.recipe.data.val_transform == "train" else 1
-        test = SAMPLE[1] if self.run.profile == "smoke" else TEST_IMAGES
-        return (SMOKE_TEST if self.short else test) + times * self.recipe.data.split.val
+        return test_images(self.run.profile, self.run.tier) + times * self.recipe.data.split.val
 
     @property
     def views(self) -> int:
@@ -84,7 +82,7 @@ class Load:
 
 def load_of(run: Run, home: Path, force: bool = False) -> Load:
     """Look at a run's folder; `force` would begin it anew whatever is there."""
-    images = SAMPLE[0] if run.profile == "smoke" else FULL_TRAIN_IMAGES
+    images = SAMPLE if run.profile == "smoke" else FULL_TRAIN_IMAGES
     folder, recipe = folder_of(run, home), adapt(run.recipe, run.profile, images)
     if force:
         return Load(run, recipe, "new", recipe.budget.epochs)
@@ -145,7 +143,7 @@ def kept_bytes(load: Load, in_mlflow: bool) -> int:
     recipe = load.recipe
     steps = -(-load.trained_images // recipe.budget.batch_size)
     journal = recipe.budget.epochs * (1_000 + 3 * 26 * -(-steps // 20))
-    papers = MAX_BYTES + journal + 2 * 10 * TEST_IMAGES
+    papers = MAX_BYTES + journal + 2 * 10 * FULL_TEST_IMAGES
     mlflow = papers + PICTURES + ROWS * recipe.budget.epochs if in_mlflow else 0
     return 4 * counting.parameters(recipe.model) + papers + mlflow
 

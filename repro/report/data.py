@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from repro.judge.claims import Row, choose, records_of
+from repro.judge.records import number as finite
 from repro.record import RunRecord
-from repro.report.cells import finite, protocol_place
 from repro.report.markdown import one_line
+from repro.report.protocols import protocol_place
 from repro.spec.answerable import metrics_of
 from repro.spec.identity import recipe_hash
 from repro.spec.schema import PROTOCOLS, Report
@@ -93,9 +94,13 @@ def run_columns(rows: Rows) -> tuple[str, ...]:
     return (*RUN_COLUMNS, *sorted({*_FINALS}.union(*rows) - set(RUN_COLUMNS), key=place))
 
 
-def claim_rows(rows: Iterable[Row]) -> Rows:
-    """Return judged rows as plain values, None where there is nothing."""
-    return [{key: None if (value := getattr(row, key)) == "" else value for key in CLAIM_COLUMNS} for row in rows]
+def claim_rows(rows: Sequence[Row]) -> Rows:
+    """Return judged rows as plain values, None where there is nothing; `experiment` may be several, with blanks."""
+    plain = [{key: None if (value := getattr(row, key)) == "" else value for key in CLAIM_COLUMNS} for row in rows]
+    for values, row in zip(plain, rows, strict=True):
+        if row.experiments:
+            values["experiment"] = " ".join(row.experiments)
+    return plain
 
 
 def csv_bytes(rows: Rows, columns: Sequence[str]) -> bytes:

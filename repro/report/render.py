@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from repro.judge.claims import Ledgers, Row
 from repro.record import RunRecord, write_atomically
-from repro.report import cells, data, pages, tables
+from repro.report import cells, data, figures, pages, tables
 from repro.report.markdown import Md, code, escape, plural, prose
 from repro.spec.schema import Report
 
@@ -26,17 +26,26 @@ def render(
     written = []
     for name, report in sorted(reports.items()):
         own = [row for row in rows if row.report == name]
-        arms = pages.arms(report, records, profile)
-        for arm in arms:
-            pages.draw(report, arm)
-        text = _fill("report.md.j2", **pages.context(report, own, arms, records, profile), images=pages.images)
+        text, pictures = _page(report, own, records, profile)
         written.append(_write(out / name / "report.md", text.encode()))
-        written += _figures(out / name / "figures", arms)
+        written += _figures(out / name / "figures", pictures)
     written.append(_write(out / "README.md", _overview(reports, rows, records, profile).encode()))
     runs = data.run_rows(reports, records, profile)
     written.append(_write(out / "runs.csv", data.csv_bytes(runs, data.run_columns(runs))))
     written.append(_write(out / "claims.csv", data.csv_bytes(data.claim_rows(rows), data.CLAIM_COLUMNS)))
     return written
+
+
+def _page(report: Report, own: list[Row], records: list[RunRecord], profile: str) -> tuple[str, dict[str, bytes]]:
+    """Return a report's page and its figures by file name."""
+    arms = figures.arms(report, records, profile)
+    for arm in arms:
+        figures.draw(report, arm)
+    bands = figures.landscapes(report, records, profile)
+    context = pages.context(report, own, arms, records, profile)
+    context |= {"images": figures.images, "landscapes": figures.landscape_images(bands)}
+    pictures = {name: data for arm in arms for name, data in arm.figures.items()} | bands
+    return _fill("report.md.j2", **context), pictures
 
 
 def _overview(reports: dict[str, Report], rows: list[Row], records: list[RunRecord], profile: str) -> str:
@@ -48,13 +57,15 @@ def _overview(reports: dict[str, Report], rows: list[Row], records: list[RunReco
     states: dict[str, int] = {}
     for row in rows:
         states[row.state] = states.get(row.state, 0) + 1
-    order = ("measured", "equal", "not equal", "not run", "not measured", "not testable")
+    order = (
+        "measured", "equal", "not equal", "not run", "not measured", "not testable", "explanation", "conjecture",
+    )  # fmt: skip
     return _fill(
         "README.md.j2",
         profile=profile,
         page=lambda name: Md(f"[the page]({name}/report.md)"),
         headline=cells.glance_table(headline, profile) if headline else "",
-        rest=[(report, cells.glance_table(own, profile, report=False)) for report, own in rest if own],
+        rest=[(report, _glance(own, profile)) for report, own in rest if own],
         reports=sorted(reports.values(), key=lambda report: report.id),
         claims=plural(len(rows), "claim"),
         states=", ".join(f"{states[state]} {state}" for state in order if state in states),
@@ -62,6 +73,10 @@ def _overview(reports: dict[str, Report], rows: list[Row], records: list[RunReco
         provisional=cells.provisional_note(rows) if profile == "full" else "",
         strangers=sorted({record.report for record in records} - set(reports)),
     )
+
+
+def _glance(rows: list[Row], profile: str) -> Md:
+    return cells.folded(plural(len(rows), "claim"), cells.glance_table(rows, profile, report=False), len(rows))
 
 
 def _fill(template: str, **values: Any) -> str:
@@ -80,13 +95,12 @@ def _fill(template: str, **values: Any) -> str:
     return "\n".join(kept).strip("\n") + "\n"
 
 
-def _figures(folder: Path, arms: list[pages.Arm]) -> list[Path]:
-    """Write the arms' figures and remove those that no arm has any more."""
-    figures = {name: data for arm in arms for name, data in arm.figures.items()}
+def _figures(folder: Path, pictures: dict[str, bytes]) -> list[Path]:
+    """Write a page's figures and remove those that it has no more."""
     for path in sorted(folder.glob("*")):
-        if path.suffix in (".svg", ".png") and path.name not in figures and path.is_file():
+        if path.suffix in (".svg", ".png") and path.name not in pictures and path.is_file():
             path.unlink()
-    return [_write(folder / name, data) for name, data in sorted(figures.items())]
+    return [_write(folder / name, data) for name, data in sorted(pictures.items())]
 
 
 def _write(path: Path, data: bytes) -> Path:

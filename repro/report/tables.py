@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from repro.judge.claims import Ledgers, Row, enters, judge, records_of
+from repro.judge.claims import Ledgers, Row, by_seed, choose, enters, judge, records_of
 from repro.record import RunRecord
 from repro.spec import counting
 from repro.spec.identity import PROFILES, recipe_hash
@@ -27,12 +27,20 @@ PROTOCOL_WORDS = {
     "val": "validation images, as they are",
     "val_augmented": "validation images under the training augmentation",
     "train_running": "training images, averaged while the weights still change within the epoch",
+    "gaussian_noise_0.05": "test images with Gaussian noise of that standard deviation, pixels in [0, 1]",
+    "gaussian_noise_0.1": "test images with Gaussian noise of that standard deviation, pixels in [0, 1]",
 }
 METRIC_WORDS = {
     "acc_pct": "accuracy", "loss": "loss", "nll": "negative log-likelihood", "ece_pct": "calibration error",
     "parameters": "parameters", "input_mb": "input size, MB", "forward_backward_mb": "forward/backward size, MB",
     "params_mb": "parameter size, MB", "total_mb": "estimated total size, MB",
+    "layer_parameters": "parameters of a layer", "depth": "layers with weights", "images": "images",
+    "train_images": "training images", "test_images": "test images", "classes": "classes",
+    "images_per_class": "images of a class", "side": "height and width, pixels",
+    "channel_mean": "mean of a channel", "channel_std": "standard deviation of a channel",
+    "confusion": "confusion matrix",
 }  # fmt: skip
+_FOLDS = {"carried": "{} folds, one network carried through", "fresh": "{} folds, a fresh network each"}
 READING_WORDS = {
     "as_written": "as the text says",
     "as_released": "as the authors' code does",
@@ -63,12 +71,15 @@ def status(
     records: Iterable[RunRecord],
     wanted: Mapping[str, Sequence[int]] = SEEDS_OF_TIER,
 ) -> list[dict[str, Any]]:
-    """Return one dict an experiment: seeds done by profile, full runs that do not count, seeds its tier still lacks."""
+    """Return one dict an experiment: seeds done by profile, full runs that do not count, seeds its tier still lacks.
+
+    A seed of an experiment with a fresh network a fold is done with all of its folds.
+    """
     records = list(records)
     table = []
     for name, report in sorted(reports.items()):
         for experiment in report.experiments.values():
-            done = {p: seeds(records_of(report, experiment.id, records, p)) for p in PROFILES}
+            done = {p: complete(experiment, records_of(report, experiment.id, records, p)) for p in PROFILES}
             short = [r for r in same_recipe(report, experiment, records) if r.profile == "full" and not r.counts]
             missing = [seed for seed in wanted.get(experiment.tier, ()) if seed not in done["full"]]
             row: dict[str, Any] = {"report": name, "experiment": experiment.id}
@@ -103,6 +114,11 @@ def seeds(records: Iterable[RunRecord]) -> list[int]:
     return sorted({record.seed for record in records})
 
 
+def complete(experiment: Experiment, records: Iterable[RunRecord]) -> list[int]:
+    """Return the seeds whose runs are all there, in order."""
+    return sorted(by_seed(experiment.recipe, choose(records)[0]))
+
+
 def of_profile(records: Iterable[RunRecord], profile: str) -> list[RunRecord]:
     """Return the records that belong on a profile's pages, in order."""
     return in_order(record for record in records if enters(record, profile))
@@ -112,8 +128,9 @@ def facts(recipe: Recipe) -> dict[str, str]:
     """Return a recipe's key facts in the words of the report's file, short enough for a table cell."""
     data = recipe.data
     split = f"{data.split.train:,} train" + (f", {data.split.val:,} validation" if data.split.val else "")
+    folds = f", {_FOLDS[data.folds.network].format(data.folds.k)}" if data.folds else ""
     return {
-        "images": split + (", validated on augmented images" if data.val_transform == "train" else ""),
+        "images": split + folds + (", validated on augmented images" if data.val_transform == "train" else ""),
         "pixels": f"mean {_short(data.normalize.mean)}, std {_short(data.normalize.std)}"
         if data.normalize
         else "in [0, 1]",

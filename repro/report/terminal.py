@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from repro.judge.claims import Ledgers
 from repro.record import RunRecord
-from repro.report import cells, tables
+from repro.report import tables, values
 from repro.spec.schema import Report
 
 
@@ -12,10 +12,10 @@ def headline_lines(reports: Mapping[str, Report], records: Iterable[RunRecord], 
     """Return a line a headline claim that a run has measured: published, ours, difference, n."""
     lines = []
     for row in tables.rows(reports, records, ledgers):
-        if row.headline and row.kind != "count" and row.n:
+        if row.headline and row.kind not in values.EXACT and row.n:
             where = f"{row.report}/{row.claim}"
             lines.append(
-                f"  {where:<36} published {cells.published(row)}, ours {cells.ours(row)} ({cells.difference(row)}, "
+                f"  {where:<36} published {values.published(row)}, ours {values.ours(row)} ({values.difference(row)}, "
                 f"n = {row.n}{', provisional' if row.provisional else ''})"
             )
     return lines

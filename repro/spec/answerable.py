@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from repro.errors import UserError
+from repro.spec import counting
 from repro.spec.claims import COMPARED
 from repro.spec.explain import KeyPath, dotted, line_of, nearest
 from repro.spec.recipe import Recipe
@@ -11,6 +12,7 @@ from repro.spec.schema import (
     Claim,
     ConfusionClaim,
     ConvergenceClaim,
+    CountClaim,
     MeasuredClaim,
     OrderClaim,
     QualitativeClaim,
@@ -130,6 +132,8 @@ def fault(claim: Claim, experiment: str, recipe: Recipe) -> tuple[str, str] | No
         return _protocol_fault(claim.protocol, None, experiment, recipe) or _late(claim.protocol, experiment, recipe)
     if isinstance(claim, TrajectoryClaim | ConvergenceClaim):
         return _curve_fault(claim, experiment, recipe)
+    if isinstance(claim, CountClaim) and claim.layer and (wrong := counting.row_fault(recipe.model, claim.layer)):
+        return "layer", wrong
     if isinstance(claim, ConfusionClaim) and claim.protocol == "best_val_loss":
         return _protocol_fault(claim.protocol, None, experiment, recipe)
     return None

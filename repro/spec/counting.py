@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from math import prod
 
+from repro.errors import UserError
 from repro.spec.network import VGG, ResNet
 
 IMAGE = (3, 32, 32)
@@ -94,6 +95,36 @@ def _vgg(model: VGG, table: _Table) -> None:
         size //= 2
     for width, outputs in pairwise([inputs * size**2, *model.hidden, CLASSES]):
         table.linear(width, outputs)
+
+
+def layer(model: ResNet | VGG, name: str) -> Layer:
+    """Return the summary's row of a name such as Conv2d-3; raises UserError where there is none."""
+    if wrong := row_fault(model, name):
+        raise UserError(f"layer: {wrong}")
+    return next(row for row in layers(model) if row.name == name)
+
+
+def row_fault(model: ResNet | VGG, name: str) -> str | None:
+    """Say of a name that is no row of the summary which rows there are, of its kind if any; else None."""
+    rows = [row.name for row in layers(model)]
+    alike = [row for row in rows if row.partition("-")[0] == name.partition("-")[0]]
+    return None if name in rows else f"no row {name!r} in the layer summary; known here: {', '.join(alike or rows)}"
+
+
+def depth(model: ResNet | VGG) -> int:
+    """Return the layers with weights, convolutions and linear ones, outside shortcuts: 18 for ResNet-18."""
+    if isinstance(model, VGG):
+        return sum(model.convs) + len(model.hidden) + 1
+    return 1 + 2 * sum(model.blocks) + 1  # stem, two a block, linear
+
+
+def quantity(model: ResNet | VGG, name: str, row: str | None = None) -> float:
+    """Return the quantity of a count claim; `row` names the layer of `layer_parameters`."""
+    if name == "layer_parameters":
+        return float(layer(model, row or "").parameters)
+    if name in ("parameters", "depth"):
+        return float(parameters(model) if name == "parameters" else depth(model))
+    return sizes_mb(model)[name]
 
 
 def parameters(model: ResNet | VGG) -> int:

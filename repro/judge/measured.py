@@ -1,0 +1,77 @@
+"""Claims of one number that training runs measure: the mean over seeds beside the published number."""
+
+from statistics import fmean, stdev
+from typing import Any
+
+from repro.judge.orders import ORDER_PROTOCOLS, order_spread
+from repro.judge.records import Groups, Pool, incomplete, means, number, together
+from repro.judge.rows import Row, RunValue, row
+from repro.record import RunRecord
+from repro.spec.schema import MeasuredClaim
+
+
+def measured(pool: Pool, claim: MeasuredClaim) -> Row:
+    """Set a measured number beside the runs: n seeds, each one run or the mean of its folds."""
+    given: dict[str, Any] = {
+        "experiment": claim.experiment, "protocol": claim.protocol, "epoch": claim.epoch, "metric": claim.metric,
+        "published": claim.value, "reference": _reference(claim), "decimals": claim.decimals,
+        "rounding": claim.rounding, "what": f"fold {claim.fold}" if claim.fold else "",
+    }  # fmt: skip
+    if claim.experiment is None:
+        return row(pool.report, claim, "not run", claim.why_not_run or "", **given)
+    groups, partial = _groups(pool, claim, claim.experiment)
+    if not groups:
+        return row(pool.report, claim, "not run", partial or pool.no_run(), **given)
+    runs = _runs(pool, claim, groups)
+    values = [float(v) for v in means(groups, lambda record: _value(claim, record)).values()]
+    given |= {"runs": runs}
+    why = ", ".join(part for part in (_missing(runs), partial) if part)
+    if not values:
+        return row(pool.report, claim, "not measured", why, **given)
+    mean = fmean(values)
+    return row(
+        pool.report, claim, "measured", why, ours=mean, sd=stdev(values) if len(values) > 1 else None,
+        difference=mean - _reference(claim), n=len(values),
+        declared=together(run.declared for run in runs if run.value is not None), **given,
+    )  # fmt: skip
+
+
+def _groups(pool: Pool, claim: MeasuredClaim, experiment: str) -> tuple[Groups, str]:
+    """Return by seed the runs that make up one value, and which seeds lack some of theirs."""
+    if claim.fold is not None:
+        return {r.seed: [r] for r in pool.chosen(experiment) if r.fold == claim.fold}, ""
+    return pool.groups(experiment), incomplete(pool.report.experiments[experiment].recipe, pool.chosen(experiment))
+
+
+def _runs(pool: Pool, claim: MeasuredClaim, groups: Groups) -> tuple[RunValue, ...]:
+    records = [record for group in groups.values() for record in group]
+    said = pool.declared(claim, records)
+    return tuple(_run_value(claim, record, word) for record, word in zip(records, said, strict=True))
+
+
+def _run_value(claim: MeasuredClaim, record: RunRecord, declared: str) -> RunValue:
+    value, order = _value(claim, record), None
+    if value is not None and claim.protocol in ORDER_PROTOCOLS and claim.metric == "acc_pct":
+        order = order_spread(record.finals.get(claim.protocol, {}), claim)
+    return RunValue(record.run_key, record.seed, record.fold, record.state, value, declared, order)
+
+
+def _value(claim: MeasuredClaim, record: RunRecord) -> float | None:
+    return number(record.value(claim.protocol, claim.metric, claim.epoch))
+
+
+def _reference(claim: MeasuredClaim) -> float:
+    # A number cut off at its last digit stands for the middle of [value, value + 1 unit).
+    return claim.value + (0.5 * 10.0**-claim.decimals if claim.rounding == "floor" else 0.0)
+
+
+def _missing(runs: tuple[RunValue, ...]) -> str:
+    """Say how many runs diverged and how many hold no such value; nothing when all is well."""
+    parts = []
+    for n, what in (
+        (sum(run.state == "diverged" for run in runs), "diverged"),
+        (sum(run.value is None for run in runs), "recorded no such value"),
+    ):
+        if n:
+            parts.append(f"{n} of {len(runs)} runs {what}" if len(runs) > 1 else f"the run {what}")
+    return ", ".join(parts)

@@ -1,0 +1,48 @@
+"""Values that depend on the order in which the test images are met: their distribution over random orders."""
+
+from collections.abc import Mapping
+
+from scipy.stats import hypergeom
+
+from repro.judge.records import number
+from repro.judge.rows import OrderSpread
+from repro.spec.schema import MeasuredClaim
+
+#: protocols whose value depends on the order in which the test images are met
+ORDER_PROTOCOLS = ("last_batch", "batch_mean")
+
+
+def order_spread(final: Mapping[str, float], claim: MeasuredClaim | None = None) -> OrderSpread | None:
+    """Return a run's spread over random test orders from its `last_batch` or `batch_mean` entry, if it holds one.
+
+    With `n`, `correct` and `total` the distribution is the hypergeometric one: a last batch of n images is a
+    draw without replacement from the total, of which `correct` are right.
+    """
+    official = final["official_pct"] if number(final.get("official_pct")) is not None else None
+    if any(number(final.get(key)) is None for key in ("n", "correct", "total")):
+        mean, sd = number(final.get("acc_pct")), number(final.get("sd_pct"))
+        return None if mean is None or sd is None else OrderSpread(mean, sd, official)
+    n, correct, total = (int(final[key]) for key in ("n", "correct", "total"))
+    if not (0 < n <= total <= 10**6 and 0 <= correct <= total):
+        return None
+    hits = hypergeom(total, correct, n)
+    counts = tuple(k for k in range(n + 1) if _prints_as(claim, 100 * k / n)) if claim else ()
+    return OrderSpread(
+        mean_pct=100 * correct / total,
+        sd_pct=100 * float(hits.std()) / n,
+        official_pct=official,
+        n=n,
+        correct=correct,
+        total=total,
+        counts=counts,
+        chance=float(sum(hits.pmf(k) for k in counts)) if claim else None,
+        low=int(hits.ppf(0.025)),
+        high=int(hits.ppf(0.975)),
+    )
+
+
+def _prints_as(claim: MeasuredClaim, percent: float) -> bool:
+    unit = 10.0**-claim.decimals
+    if claim.rounding == "floor":
+        return claim.value - 1e-9 <= percent < claim.value + unit - 1e-9
+    return abs(percent - claim.value) <= unit / 2 + 1e-9

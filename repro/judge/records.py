@@ -1,0 +1,155 @@
+"""Which records answer for an experiment: the report's, of today's recipe, of one profile, one record a run key.
+
+Also which of them make up one value: a run, or of a fresh network a fold the runs of all folds of a seed.
+"""
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from repro.record import RunRecord
+from repro.spec import ledger
+from repro.spec.identity import folds_of, recipe_hash
+from repro.spec.recipe import Recipe
+from repro.spec.schema import Claim, Report
+
+Ledgers = Mapping[str, Mapping[str, str]]
+Groups = dict[int, list[RunRecord]]
+#: reads a value, or an array of one length for every run of a recipe, off a record; None where it holds none
+Read = Callable[[RunRecord], Any]
+
+
+def records_of(report: Report, experiment: str, records: Iterable[RunRecord], profile: str = "full") -> list[RunRecord]:
+    """Return the records that may answer for an experiment: its report, its recipe as it stands today, the profile.
+
+    The recipe decides, not the names a record lists: experiments with one recipe share a run, and a record of
+    a recipe that has since been changed answers for nothing. In profile `full` a record has to count.
+    """
+    sha = recipe_hash(report.experiments[experiment].recipe)
+    return [r for r in records if r.report == report.id and r.recipe_hash == sha and enters(r, profile)]
+
+
+def enters(record: RunRecord, profile: str) -> bool:
+    """Whether a record belongs on the pages of a profile; on the full ones it has to count."""
+    return record.profile == profile and (profile != "full" or record.counts)
+
+
+def choose(records: Iterable[RunRecord]) -> tuple[list[RunRecord], list[RunRecord]]:
+    """Split records into the one that stands for each run key and its replicates.
+
+    CUDA before CPU, then the earliest started; the bytes settle what is left, so that any order of the
+    input gives the same answer. Both lists are sorted by seed and fold, replicates then by that same rank.
+    """
+    groups: dict[str, list[RunRecord]] = defaultdict(list)
+    for record in records:
+        groups[record.run_key].append(record)
+    chosen, replicates = [], []
+    for group in groups.values():
+        first, *others = sorted(group, key=_rank) if len(group) > 1 else group
+        chosen.append(first)
+        replicates += others
+    return sorted(chosen, key=_place), sorted(replicates, key=_place)
+
+
+def _rank(record: RunRecord) -> tuple[bool, bool, str, str]:
+    cuda = record.env_class.lower().startswith("cuda")
+    return not record.counts, not cuda, record.started, hashlib.sha256(record.to_bytes()).hexdigest()
+
+
+def _place(record: RunRecord) -> tuple[int, int, str]:
+    return record.seed, -1 if record.fold is None else record.fold, record.run_key
+
+
+def by_seed(recipe: Recipe, chosen: Iterable[RunRecord]) -> Groups:
+    """Return by seed the runs that make up one value; a seed that lacks one of its folds is left out."""
+    wanted, groups = set(folds_of(recipe)), _together(recipe, chosen)
+    return {seed: group for seed, group in groups.items() if {r.fold for r in group} == wanted}
+
+
+def incomplete(recipe: Recipe, chosen: Iterable[RunRecord]) -> str:
+    """Say which seeds lack folds; nothing where all are there."""
+    k, groups = len(folds_of(recipe)), _together(recipe, chosen)
+    lacking = {seed: n for seed, group in sorted(groups.items()) if (n := len({r.fold for r in group})) < k}
+    return ", ".join(f"seed {seed} has {n} of {k} folds" for seed, n in lacking.items())
+
+
+def _together(recipe: Recipe, chosen: Iterable[RunRecord]) -> Groups:
+    groups: Groups = {}
+    for record in chosen:
+        if record.fold in folds_of(recipe):
+            groups.setdefault(record.seed, []).append(record)
+    return groups
+
+
+def means(groups: Groups, read: Read) -> dict[int, Any]:
+    """Return by seed the mean over its runs of what `read` finds; a seed with a run that holds none is left out."""
+    found: dict[int, Any] = {}
+    for seed, group in groups.items():
+        values = [read(record) for record in group]
+        if all(v is not None for v in values) and len({np.shape(v) for v in values}) == 1:
+            found[seed] = values[0] if len(values) == 1 else np.mean(values, axis=0)
+    return found
+
+
+def left_out(groups: Iterable[Groups], used: Iterable[int]) -> str:
+    """Name the seeds with runs that enter no number; nothing where all do."""
+    seeds = sorted({seed for found in groups for seed in found} - set(used))
+    names = f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}"
+    return f"{names} left out: a run or its value is missing" if seeds else ""
+
+
+def number(value: Any) -> float | None:
+    """Return a record's value as a finite float, else None: records are not to be trusted with types."""
+    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if good else None
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What one report's claims are judged by: the records, the profile that counts, and the ledgers they name."""
+
+    report: Report
+    records: Sequence[RunRecord]
+    ledgers: Ledgers
+    profile: str
+
+    def chosen(self, experiment: str) -> list[RunRecord]:
+        """Return the runs of an experiment, one a run key."""
+        return choose(records_of(self.report, experiment, self.records, self.profile))[0]
+
+    def groups(self, experiment: str) -> Groups:
+        """Return by seed the runs that make up one value of an experiment."""
+        return by_seed(self.report.experiments[experiment].recipe, self.chosen(experiment))
+
+    def no_run(self) -> str:
+        """Say that there is no run of the profile."""
+        return "no full-protocol run yet" if self.profile == "full" else f"no {self.profile} run yet"
+
+    def lacking(self, groups: Mapping[str, Groups]) -> str:
+        """Name the experiments that have no run; nothing where each has one."""
+        names = [f"`{name}`" for name, found in groups.items() if not found]
+        return f"{self.no_run()} of {', '.join(names)}" if names else ""
+
+    def declared(self, claim: Claim, records: Iterable[RunRecord]) -> list[str]:
+        """Say of each record whether the claim as it stands today was in the ledger the run named."""
+        alone = self.report.model_copy(update={"claims": (claim,)})
+        ((name, digest),) = ledger.claims([alone]).items()
+        return [self._declared(name, digest, record) for record in records]
+
+    def _declared(self, name: str, digest: str, record: RunRecord) -> str:
+        entries = self.ledgers.get(record.ledger)
+        # A ledger must hash to its own name.
+        if entries is None or ledger.ledger_id(dict(entries)) != record.ledger:
+            return "unknown"
+        return "yes" if entries.get(name) == digest else "no"
+
+
+def together(each: Iterable[str]) -> str:
+    """Return what several runs say of whether a claim was declared before them, in one word; nothing of no run."""
+    said = set(each)
+    return "" if not said else said.pop() if len(said) == 1 else "unknown" if "unknown" in said else "in part"

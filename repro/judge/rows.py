@@ -1,0 +1,94 @@
+"""What the judge hands out: a claim beside what we have, in plain numbers and words."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from repro.spec.schema import Claim, Report
+
+#: fewer runs than this say little about spread: the row is marked provisional
+ENOUGH_RUNS = 3
+
+
+@dataclass(frozen=True)
+class OrderSpread:
+    """One run's value over random orders of the test images, in percent.
+
+    For `last_batch` it is exact (hypergeometric): `counts` are the hits of `n` that print as the published
+    value, `chance` their probability, `low` and `high` the hits between which 95 % of the orders fall.
+    `official_pct` is the value in the data set's official order, None where that order is unknown.
+    """
+
+    mean_pct: float
+    sd_pct: float
+    official_pct: float | None
+    n: int | None = None
+    correct: int | None = None
+    total: int | None = None
+    counts: tuple[int, ...] = ()
+    chance: float | None = None
+    low: int | None = None
+    high: int | None = None
+
+
+@dataclass(frozen=True)
+class RunValue:
+    """What one run says to one claim; `declared`: whether the claim stood before the run (yes | no | unknown)."""
+
+    run_key: str
+    seed: int
+    fold: int | None
+    state: str
+    value: float | None
+    declared: str
+    order: OrderSpread | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A claim beside what we have: `state` in words, `reason` where there is no value, numbers where there are.
+
+    `state`: measured | not run | not measured | equal | not equal | not testable | explanation | conjecture.
+    `published` is the printed number, `reference` the number it stands for (the middle of [91, 92) for 91 cut off),
+    which `difference` is taken from. `ours` is the mean over seeds, the closed-form count, or for the kinds that
+    compare: order, the mean difference; trend, Kendall's tau along the published direction; convergence and band, a
+    ratio (slower to faster, wider to narrower); trajectory, the mean distance of our curve's points from theirs;
+    confusion, the images that lie in other cells. `sd` needs two seeds. `what` says in words what is compared, and
+    `details` what lies behind `ours`, both in a report's own prose with `short names`.
+    """
+
+    report: str
+    claim: str
+    kind: str
+    headline: bool
+    where: str
+    state: str
+    reason: str = ""
+    experiment: str | None = None
+    experiments: tuple[str, ...] = ()
+    protocol: str | None = None
+    epoch: int | None = None
+    metric: str | None = None
+    published: float | None = None
+    reference: float | None = None
+    decimals: int = 0
+    rounding: str = "nearest"
+    ours: float | None = None
+    sd: float | None = None
+    difference: float | None = None
+    n: int = 0
+    declared: str = ""
+    runs: tuple[RunValue, ...] = ()
+    note: str = ""
+    what: str = ""
+    details: tuple[str, ...] = ()
+
+    @property
+    def provisional(self) -> bool:
+        """Whether too few runs stand behind it to speak of spread."""
+        return self.state == "measured" and self.n < ENOUGH_RUNS
+
+
+def row(report: Report, claim: Claim, state: str, reason: str = "", **more: Any) -> Row:
+    """Return a claim's row with what every claim has; `more` are further fields of `Row`."""
+    more.setdefault("note", claim.note or "")
+    return Row(report.id, claim.id, claim.kind, claim.headline, claim.where, state, reason, **more)

@@ -1,0 +1,107 @@
+"""One judged row as numbers and words: published, ours, difference, state, and what is measured."""
+
+from repro.judge.claims import Row
+from repro.report.markdown import DASH, Md, code, join, number, percent, prose, signed
+from repro.report.tables import METRIC_WORDS
+
+EXACT = ("count", "data")
+#: kinds that set experiments beside one another, or stand for a sentence
+COMPARED = ("order", "trend", "convergence", "time", "band", "qualitative")
+DRAWN = ("trajectory", "confusion")
+UNTESTABLE = ("not_testable", "explanation", "conjecture")
+_RATIOS = ("convergence", "time", "band")
+
+
+def is_percent(metric: str | None) -> bool:
+    """Whether a metric, or the curve of one, is in percent."""
+    return (metric or "").endswith(("acc_pct", "ece_pct"))
+
+
+def figure(value: float | None, metric: str | None, decimals: int = 3) -> str:
+    """A value in its metric's unit: percent, or plain with `decimals`."""
+    return percent(value) if is_percent(metric) else number(value, decimals)
+
+
+def published(row: Row) -> str:
+    """The number as printed; one cut off at its last digit says so."""
+    if row.published is None:
+        return DASH
+    if row.kind == "order":
+        return signed(row.published, row.decimals) + _points(row)
+    if row.kind in _RATIOS:
+        return f"{number(row.published, row.decimals)} times"
+    if is_percent(row.metric):
+        return percent(row.published, row.decimals) + (" (cut off)" if row.rounding == "floor" else "")
+    return number(row.published, row.decimals)
+
+
+def ours(row: Row) -> str:
+    """Mean over runs ± standard deviation, the closed-form count, or what a comparison comes to, with its unit."""
+    if row.ours is None:
+        return DASH
+    if row.kind in EXACT:
+        return number(row.ours, row.decimals)
+    if row.kind == "trend":
+        return f"τ = {signed(row.ours, 2)}"
+    if row.kind == "confusion":
+        return f"{_spread(row, 0)} images moved"
+    if row.kind in _RATIOS:
+        return f"{_spread(row, 2)} times"
+    digits = 2 if is_percent(row.metric) else 3
+    if row.kind == "trajectory":
+        return f"{_spread(row, digits)}{_points(row)} apart"
+    if row.kind == "order":
+        return _spread(row, digits, signed(row.ours, digits)) + _points(row)
+    return figure(row.ours, row.metric) if row.sd is None else _spread(row, digits) + (" %" if digits == 2 else "")
+
+
+def _points(row: Row) -> str:
+    return " points" if is_percent(row.metric) else ""
+
+
+def _spread(row: Row, digits: int, mean: str = "") -> str:
+    mean = mean or f"{row.ours:,.{digits}f}"
+    return mean if row.sd is None else f"{mean} ± {row.sd:,.{digits}f}"
+
+
+def difference(row: Row) -> str:
+    """Ours minus published, signed; percentage points for percentages."""
+    if row.kind in EXACT:
+        return signed(row.difference, row.decimals)
+    return signed(row.difference, 2 if is_percent(row.metric) else 3)
+
+
+def state(row: Row, profile: str = "full", short: bool = False) -> str:
+    """The row's state in words; `short` leaves the reason to the report's own page."""
+    words = row.state
+    if row.state == "measured" and profile != "full":
+        words += ", does not count"
+    elif row.provisional:
+        words += ", provisional"
+    if row.reason and not (short and row.kind in UNTESTABLE):
+        words += f": {row.reason.replace('`', '') if short else row.reason}"
+    return words if not short or len(words) <= 90 else words[:90].rsplit(" ", 1)[0] + " …"
+
+
+def measures(row: Row) -> str:
+    """What the number is: the metric with its part, its curve or its protocol, and the epoch."""
+    curve, _, metric = (row.metric or "").rpartition("/")
+    parts = [f"{curve} {METRIC_WORDS.get(metric, metric)}".strip()]
+    if row.kind in EXACT:
+        parts += row.details
+    if row.protocol:
+        parts.append(row.protocol + (f", epoch {row.epoch}" if row.epoch else ""))
+    if row.kind in ("point", "loss"):
+        parts.append(row.what)
+    return ", ".join(part for part in parts if part)
+
+
+def subject(row: Row) -> Md:
+    """What is compared and by which number."""
+    what = prose(row.what) if row.kind in (*COMPARED, *DRAWN) else ""
+    return join([part for part in (what, measures(row)) if part])
+
+
+def claim_name(row: Row) -> Md:
+    """The claim's id, bold when it is a headline."""
+    return Md(f"**{code(row.claim)}**") if row.headline else code(row.claim)

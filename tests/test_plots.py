@@ -1,0 +1,65 @@
+"""Pictures by their meaning: what is drawn of published curves and of bands, and that windows keep a band's width."""
+
+import re
+
+import numpy as np
+import pytest
+
+from repro import plots
+from repro.plots.bands import WINDOWS, windows
+
+
+def text_of(svg):
+    return re.findall(r"<text[^>]*>([^<]*)</text>", svg.decode())
+
+
+def band(steps=10, width=1.0):
+    low = np.linspace(2, 1, steps)
+    return low, low + width
+
+
+def test_a_published_curve_is_drawn_and_named_once():
+    ours = {"test/acc_pct": [np.array([60.0, 70.0, 75.0])]}
+    trace = plots.Trace("test/acc_pct", (1, 2, 3), (61.0, 69.0, 77.0))
+    plain, drawn = (plots.curves_figure(ours, "t", traces=t) for t in ((), [trace, trace]))
+    assert "published curve" not in text_of(plain)
+    assert text_of(drawn).count("published curve") == 1
+    assert drawn.count(b"<use") - plain.count(b"<use") >= 2 * 3  # a mark a point
+
+
+def test_a_published_curve_longer_than_ours_stays_inside():
+    ours = {"test/acc_pct": [np.array([60.0])], "test/loss": [np.array([1.0])]}
+    drawn = plots.curves_figure(ours, "t", traces=[plots.Trace("test/acc_pct", range(1, 51), [80.0] * 50)])
+    assert "50" in text_of(drawn)
+
+
+def test_a_published_curve_of_a_panel_that_is_not_there_is_left_out():
+    ours = {"test/loss": [np.array([1.0, 0.5])]}
+    trace = plots.Trace("test/acc_pct", (1, 2), (50.0, 60.0))
+    assert plots.curves_figure(ours, "t", traces=[trace]) == plots.curves_figure(ours, "t")
+
+
+@pytest.mark.parametrize(("n", "size"), [(10, 1), (10, 3), (12, 4), (1, 5)])
+def test_windows_are_means_and_the_last_may_be_shorter(n, size):
+    values = np.arange(n, dtype=float) ** 2
+    assert windows(values, size).tolist() == [values[i : i + size].mean() for i in range(0, n, size)]
+
+
+def test_windows_of_equal_size_keep_the_mean_width():
+    low, high = np.random.default_rng(0).random((2, 1_200))
+    assert windows(high - low, 3).mean() == pytest.approx((high - low).mean())
+
+
+def test_bands_name_both_groups_and_say_what_a_step_is():
+    named = {"first": band(), "second": band(width=2.0)}
+    words = text_of(plots.bands_figure(named, "a title $x$", "training step"))
+    assert {"first", "second", "a title $x$", "training step"} <= set(words)
+    long = {name: band(10 * WINDOWS) for name in named}
+    assert "training step, means of 10" in text_of(plots.bands_figure(long, "t"))
+    assert len(plots.bands_figure(long, "t")) < 200_000
+
+
+def test_bands_are_deterministic_and_png_too():
+    named = {"first": band(), "second": band(width=2.0)}
+    assert plots.bands_figure(named, "t") == plots.bands_figure(dict(named), "t")
+    assert plots.bands_figure(named, "t", kind="png").startswith(b"\x89PNG")
