@@ -31,7 +31,7 @@ from repro.spec.training import Schedule
 from repro.train import checkpoint, losses, schedule
 from repro.train.engine import Fitted, Held, fit
 from repro.train.optim import Make, maker
-from repro.train.protocols import finals, rounded, step_curves
+from repro.train.protocols import finals, step_curves
 from repro.train.step import NUMERICS, Stepper
 
 #: a smoke run: steps of experiments that are not headline, and test images of these and of headline ones
@@ -246,7 +246,6 @@ def to_record(
     """Gather everything a finished run did."""
     entries, first = fitted.entries, attempts[0]
     curves = {name: [e.metrics[name] for e in entries] for name in entries[0].metrics}
-    curves["time/epoch_s"] = rounded(curves["time/epoch_s"])
     curves |= step_curves(entries)
     labels = held.test.labels[held.test_index]
     tested = fitted.logits.get("best_val_loss", fitted.logits["last"])

@@ -59,12 +59,13 @@ def test_a_new_report_is_valid_and_says_what_to_fill_in(place):
 def test_what_is_commented_out_in_a_new_report_is_valid_too(place):
     path = scaffold.new("smith2025")
     text = path.read_text().replace("assumed: {}\n#", "assumed:\n ").replace("findings: []\n#", "findings:\n")
+    text = text.replace("sentences: []\n#", "sentences:\n")
     for start in ("  # adam:", "  #   ", "  # - {", "  #    "):
         text = text.replace(f"\n{start}", f"\n  {start[4:]}")
     report = parse(text, "smith2025.yaml")
     assert list(report.experiments) == ["baseline", "adam"]
-    assert [claim.id for claim in report.claims] == ["params", "test-acc", "ensemble", "faster"]
-    assert (len(report.assumed), len(report.findings)) == (1, 1)
+    assert [claim.id for claim in report.claims] == ["params", "test-acc", "ensemble", "adam-worse", "faster"]
+    assert (len(report.assumed), len(report.findings), len(report.sentences)) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(("name", "year"), [("smith2025", 2025), ("lee1998", 1998), ("dl20", None), ("x12025", 2025)])

@@ -235,7 +235,8 @@ def test_metrics_are_means_over_images_and_over_batches(tmp_path):
     run = a_run(PLAIN | {"budget": {"epochs": 1, "batch_size": 100}})  # batches of 100 and 60
     record = train(run, tmp_path)
     loss = [record.curves[f"step/loss_{k}"][0] for k in ("min", "mean", "max")]
-    assert record.curves["train_running/loss"][0] == pytest.approx(loss[1], rel=1e-6)
+    # step losses are kept with 12 significant bits
+    assert record.curves["train_running/loss"][0] == pytest.approx(loss[1], rel=2**-12)
     # min and max are the two batches; which one is the larger batch decides the mean over images.
     candidates = [(100 * a + 60 * b) / 160 for a, b in ((loss[0], loss[2]), (loss[2], loss[0]))]
     assert min(abs(record.curves["train/loss"][0] - c) for c in candidates) < 1e-5

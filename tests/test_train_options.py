@@ -21,8 +21,8 @@ from repro.spec.identity import folds_of, runs_of
 from repro.spec.loading import load_all
 from repro.spec.recipe import Recipe
 from repro.train import losses
+from repro.train.engine import rounded
 from repro.train.optim import maker
-from repro.train.protocols import rounded
 
 JSD = PLAIN | {
     "augment": [{"name": "flip"}, {"name": "crop", "pad": 4}, {"name": "augmix", "views": 3}],

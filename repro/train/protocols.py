@@ -7,7 +7,7 @@ import torch
 
 from repro import evaluate
 from repro.record import Entry
-from repro.train.engine import Fitted, Held, held_out_draws
+from repro.train.engine import Fitted, Held, held_out_draws, rounded
 from repro.train.step import Stepper
 
 #: deviations of the Gaussian noise under which test images are measured, pixels in [0, 1]
@@ -32,13 +32,6 @@ def step_curves(entries: Sequence[Entry]) -> dict[str, list[float]]:
         for name, merge in reduce.items()
     }
     return {name: rounded(values) for name, values in curves.items()}
-
-
-def rounded(values: Sequence[float]) -> list[float]:
-    """Round to 12 significant bits, three digits and a half: as float32 these compress to nearly half."""
-    exact = np.asarray(values, np.float32)
-    kept = ((exact.view(np.uint32) + np.uint32(0x800)) & np.uint32(0xFFFFF000)).view(np.float32)
-    return [float(x) for x in np.where(np.isfinite(exact), kept, exact)]
 
 
 def finals(
