@@ -239,7 +239,7 @@ def test_metrics_are_means_over_images_and_over_batches(tmp_path):
     assert record.curves["train_running/loss"][0] == pytest.approx(loss[1], rel=2**-12)
     # min and max are the two batches; which one is the larger batch decides the mean over images.
     candidates = [(100 * a + 60 * b) / 160 for a, b in ((loss[0], loss[2]), (loss[2], loss[0]))]
-    assert min(abs(record.curves["train/loss"][0] - c) for c in candidates) < 1e-5
+    assert min(abs(record.curves["train/loss"][0] - c) for c in candidates) < 2e-3
 
 
 def test_finals_agree_with_curves_matrices_and_each_other(tmp_path):
