@@ -118,6 +118,7 @@ SPREADS = {
     "default": (default, default, False),
     "kaiming_fan_in": (fan_in_std, fan_in_std, False),
     "kaiming_fan_out": (fan_out_std, fan_out_std, False),
+    "kaiming_fan_in_linear_1e-3": (fan_in_std, small, True),
     "kaiming_fan_out_linear_1e-3": (fan_out_std, small, True),
     "xavier": (xavier, xavier, True),
     "linear_normal": (default, small, False),
