@@ -35,7 +35,7 @@ from repro.train.protocols import finals, step_curves
 from repro.train.step import NUMERICS, Stepper
 
 #: a smoke run: steps of experiments that are not headline, and test images of these and of headline ones
-SMOKE_STEPS, SMOKE_SHORT, SMOKE_TEST = 2, 50, 200
+SMOKE_STEPS, SMOKE_SHORT, SMOKE_TEST = 1, 25, 100
 FULL_TRAIN_IMAGES, FULL_TEST_IMAGES = 50_000, 10_000
 #: fields of schedules that count epochs; a quick run has a tenth of them
 LENGTHS = ("t_max", "t_0", "patience")

@@ -1,6 +1,7 @@
 """Values that depend on the order in which the test images are met: their distribution over random orders."""
 
 from collections.abc import Mapping
+from math import sqrt
 
 from scipy.stats import hypergeom
 
@@ -29,7 +30,7 @@ def order_spread(final: Mapping[str, float], claim: MeasuredClaim | None = None)
     counts = tuple(k for k in range(n + 1) if _prints_as(claim, 100 * k / n)) if claim else ()
     return OrderSpread(
         mean_pct=100 * correct / total,
-        sd_pct=100 * float(hits.std()) / n,
+        sd_pct=100 * _sd(total, correct, n) / n,
         official_pct=official,
         n=n,
         correct=correct,
@@ -39,6 +40,12 @@ def order_spread(final: Mapping[str, float], claim: MeasuredClaim | None = None)
         low=int(hits.ppf(0.025)),
         high=int(hits.ppf(0.975)),
     )
+
+
+def _sd(total: int, correct: int, n: int) -> float:
+    # In closed form: SciPy takes the kurtosis along, which divides by zero where the batch is all there is.
+    p = correct / total
+    return sqrt(n * p * (1 - p) * (total - n) / (total - 1)) if total > 1 else 0.0
 
 
 def _prints_as(claim: MeasuredClaim, percent: float) -> bool:
