@@ -32,7 +32,7 @@ def test_train_skip_report_and_both_sources_agree(place, home):
     assert "2 skipped" in again
     assert [path.read_bytes() for path in records] == before
     pages = tree(home / "reports" / "smoke")
-    assert {"README.md", "tiny/report.md", "tiny/figures/first-curves.svg"} <= set(pages)
+    assert {"README.md", "tiny/report.md", "tiny/figures/first-confusion.svg"} <= set(pages)
     assert b"smoke" in pages["README.md"].splitlines()[0]
     repro("report", "--profile", "smoke", "--out", "local")
     repro("report", "--profile", "smoke", "--out", "served", "--from-mlflow")

@@ -56,10 +56,11 @@ def draw(report: Report, arm: Arm) -> None:
     names = sorted({name for record in arm.chosen for name in record.curves})
     curves = {name: [r.curves[name] for r in arm.chosen if name in r.curves] for name in names}
     band = f"{runs}, band: lowest to highest" if len(arm.chosen) > 1 else runs
-    arm.figures[f"{arm.name}-curves.svg"] = plots.curves_figure(
-        curves, f"{report.id}, {arm.name} ({band})", list(published_points(report, arm)),
-        traces=list(published_curves(report, arm)),
-    )  # fmt: skip
+    if max(record.epochs_done for record in arm.chosen) > 1:  # one epoch is a point, no curve
+        arm.figures[f"{arm.name}-curves.svg"] = plots.curves_figure(
+            curves, f"{report.id}, {arm.name} ({band})", list(published_points(report, arm)),
+            traces=list(published_curves(report, arm)),
+        )  # fmt: skip
     matrices = [m for m in (matrix(r) for r in arm.chosen) if m is not None]
     if matrices and (arm.tier == "headline" or _asked(report) & set(arm.names)):
         title = f"{report.id}, {arm.name}: last epoch ({runs})"
