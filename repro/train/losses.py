@@ -30,9 +30,12 @@ def jensen_shannon(last_bias: torch.Tensor | None = None, factor: float = 12.0) 
     """
 
     def loss(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        views = outputs.softmax(1).view(3, len(labels), -1)
+        # From logarithms, not with F.kl_div: its gradient is NaN where a probability has underflowed to 0, as the
+        # first steps at a rate of 0.1 bring about.
+        logs = outputs.log_softmax(1).view(3, len(labels), -1)
+        views = logs.exp()
         mixture = views.mean(0).clamp(1e-7, 1).log()
-        divergence = sum(F.kl_div(mixture, view, reduction="batchmean") for view in views) / 3
+        divergence = (views * (logs - mixture)).sum() / (3 * len(labels))
         return F.cross_entropy(outputs[: len(labels)], labels) + factor * divergence
 
     return loss
