@@ -8,9 +8,10 @@ import pytest
 from golden_demo import demo, make
 from pydantic import TypeAdapter
 
-from repro.judge.claims import judge
+from repro.judge.claims import judge, judge_all
 from repro.judge.convergence import by_area, by_thresholds, reach, smooth
 from repro.judge.curves import Bands, bands
+from repro.judge.label import label
 from repro.judge.records import Pool
 from repro.spec import ledger
 from repro.spec.identity import recipe_hash, run_key
@@ -94,7 +95,7 @@ def test_a_sentence_takes_the_state_of_its_primary_indicator(report):
     sentence = claim("qualitative", text="It works.", indicators=("idle-acc", "test-acc"), primary="test-acc")
     row = judge(report, sentence, [make(report, seed=seed) for seed in range(3)])
     assert (row.state, row.n, row.what) == ("measured", 3, "It works.")
-    assert row.details == ("`idle-acc`: not run (no full-protocol run yet)", "`test-acc` (primary): measured")
+    assert row.details == ("`idle-acc`: not run (no full-protocol run yet)", "`test-acc` (primary): reproduced")
 
 
 @pytest.mark.parametrize("kind", ["explanation", "conjecture", "not_testable"])
@@ -296,3 +297,52 @@ def test_counts_of_a_layer_and_of_depth(report):
     fields = {"experiment": "base", "quantity": "layer_parameters", "layer": "Conv2d-3", "value": 2_304.0}
     row = judge(report, claim("count", **fields), [])
     assert (row.state, row.details) == ("equal", ("Conv2d-3",))
+
+
+def test_rows_that_differ_in_more_than_the_named_factor_are_not_testable(report):
+    named = next(c for c in report.claims if c.id == "augmented-better")
+    records = [make(report, seed=s) for s in range(3)] + [make(report, "plain", seed=s, top=80.0) for s in range(3)]
+    clean = judge(report, named.model_copy(update={"factor": ("augment",)}), records)
+    assert clean.verdict.word == "supported"
+    other = judge(report, named.model_copy(update={"factor": ("optim",)}), records)
+    assert other.verdict.word == "not testable"
+    assert "`augment`" in other.verdict.why
+    assert other.ours == clean.ours
+
+
+def test_a_label_needs_every_headline_claim(report):
+    def said(accuracies, plain=80.0):
+        records = [make(report, seed=s, finals={"last": {"acc_pct": a}}) for s, a in enumerate(accuracies)]
+        records += [make(report, "plain", seed=s, finals={"last": {"acc_pct": plain}}) for s in range(len(accuracies))]
+        return label(judge_all(report, records))
+
+    assert said([]).word == "open"
+    assert said([90.1, 90.2, 90.3]).word == "reproduced"
+    assert said([88.0, 88.1, 88.2]).word == "not reproduced"
+    assert said([90.1, 90.2, 90.3], plain=95.0).word == "not reproduced"
+    assert said([91.2, 91.0, 91.4]).word == "reproduced"  # exceeded and attained
+    assert said([90.1]).provisional
+
+
+def test_negative_verdicts_have_q_values_and_smoke_runs_no_verdict(report):
+    low = [make(report, seed=s, top=85.0) for s in range(3)]
+    rows = {row.claim: row for row in judge_all(report, low)}
+    assert rows["test-acc"].verdict.word == "fell short"
+    assert 0 <= rows["test-acc"].verdict.p <= rows["test-acc"].verdict.q < 0.1
+    assert rows["params"].verdict.q is None
+    smoke = judge_all(report, [make(report, profile="smoke")], profile="smoke")
+    assert next(row for row in smoke if row.claim == "test-acc").verdict is None
+
+
+def test_a_run_without_a_value_leaves_the_verdict_open(report):
+    records = [make(report, seed=s, finals={"last": {"acc_pct": 90.1}}) for s in range(3)]
+    broken = make(report, seed=3, state="diverged", finals={"last": {"acc_pct": float("nan")}})
+    found = judge(report, next(c for c in report.claims if c.id == "test-acc"), [*records, broken]).verdict
+    assert found.word == "inconclusive"
+    assert found.why.startswith("1 of 4 runs have no such value")
+
+
+def test_the_pooled_spread_of_a_report_raises_the_prior(report):
+    pool = Pool(report, [], {}, "full")
+    assert pool.pooled is None
+    assert pool.prior(90.0) == pytest.approx(0.2236, abs=1e-4)

@@ -6,7 +6,7 @@ A row states numbers, not a verdict. Each kind of claim has a function that make
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from repro.judge import compared, curves, exact
+from repro.judge import compared, curves, exact, label
 from repro.judge.convergence import convergence
 from repro.judge.measured import measured
 from repro.judge.orders import ORDER_PROTOCOLS, order_spread
@@ -17,7 +17,7 @@ from repro.spec.schema import Claim, Report
 
 __all__ = [
     "ENOUGH_RUNS", "ORDER_PROTOCOLS", "Ledgers", "OrderSpread", "Row", "RunValue", "by_seed", "choose", "enters",
-    "judge", "order_spread", "records_of",
+    "judge", "judge_all", "order_spread", "records_of",
 ]  # fmt: skip
 
 _EXACT: dict[str, Callable[[Report, Any], Row]] = {
@@ -35,6 +35,14 @@ def judge(
 ) -> Row:
     """Set one claim beside the records; `ledgers` maps a ledger's id to its {report/claim: hash}."""
     return _judge(Pool(report, list(records), ledgers or {}, profile), claim)
+
+
+def judge_all(
+    report: Report, records: Iterable[RunRecord], ledgers: Ledgers | None = None, profile: str = "full"
+) -> list[Row]:
+    """Set every claim of a report beside the records, in the file's order; negative verdicts have their q-values."""
+    pool = Pool(report, list(records), ledgers or {}, profile)
+    return label.with_q_values([_judge(pool, claim) for claim in report.claims])
 
 
 def _judge(pool: Pool, claim: Any) -> Row:

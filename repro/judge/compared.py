@@ -1,13 +1,17 @@
 """Claims that compare experiments by one number each: order, trend, time; and sentences that other claims indicate."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from statistics import fmean, stdev
 from typing import Any
 
+import numpy as np
 from scipy.stats import kendalltau
 
-from repro.judge.records import Groups, Pool, left_out, means, number, together
-from repro.judge.rows import Row, row
+from repro.judge import deciding
+from repro.judge.recipes import beside, differing
+from repro.judge.records import Groups, Pool, environment, left_out, means, number, together
+from repro.judge.rows import Row, Verdict, row
 from repro.record import RunRecord
 from repro.spec.claims import experiments_of
 from repro.spec.schema import OrderClaim, QualitativeClaim, TimeClaim, TrendClaim
@@ -29,7 +33,28 @@ def order(pool: Pool, claim: OrderClaim) -> Row:
     given |= {"details": (_averages(sides, claim.metric),)}
     if claim.gap is not None:
         given["difference"] = fmean(gaps.values()) - claim.gap
+    above, below = sides.values()
+    verdict = deciding.order(above, below, *_rule(pool, claim.metric, [*above, *below], claim.gap))
+    given["verdict"] = _confounded(pool, claim, verdict)
     return stated(pool, claim, groups, gaps, **given)
+
+
+def _confounded(pool: Pool, claim: OrderClaim | TrendClaim, verdict: Verdict) -> Verdict:
+    """Return the verdict; `not testable` where the rows differ in more than the factor that the text names."""
+    recipes = [pool.report.experiments[name].recipe for name in experiments_of(claim)]
+    keys = beside(differing(recipes), claim.factor) if claim.factor else ()
+    if not keys:
+        return verdict
+    others = ", ".join(f"`{key}`" for key in keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
+    why = f"the rows differ in {others} as well; between these runs: {verdict.word}, {verdict.why}"
+    return replace(verdict, word="not testable", why=why)
+
+
+def _rule(pool: Pool, metric: str, values: list[float], gap: float | None = None) -> tuple[Any, ...]:
+    """Return what an order is judged by: the prior sd of a run, the published gap, the indifference; none of a loss."""
+    if metric != "acc_pct":
+        return None, gap, None
+    return pool.prior(fmean(values)), gap, deciding.INDIFFERENT
 
 
 def trend(pool: Pool, claim: TrendClaim) -> Row:
@@ -49,7 +74,18 @@ def trend(pool: Pool, claim: TrendClaim) -> Row:
     given |= {"n": min(map(len, values.values()))}
     given |= {"details": (_averages({name: list(found.values()) for name, found in values.items()}, claim.metric),)}
     seeds = dict.fromkeys((seed for found in values.values() for seed in found), tau)
+    given["verdict"] = _confounded(pool, claim, _trend(pool, claim, list(values.values())))
     return stated(pool, claim, groups, seeds, lambda _: tau, **given)
+
+
+def _trend(pool: Pool, claim: TrendClaim, values: list[dict[int, Any]]) -> Verdict:
+    """Judge the trend over the seeds that every experiment has."""
+    seeds = sorted(set.intersection(*(set(found) for found in values)))
+    if not seeds:
+        return Verdict("inconclusive", "no seed has this value in every experiment", provisional=True)
+    table = np.array([[float(found[seed]) for found in values] for seed in seeds])
+    prior, *_ = _rule(pool, claim.metric, table.ravel().tolist())
+    return deciding.trend(table if claim.direction == "rising" else table[:, ::-1], prior)
 
 
 def _tau(ours: list[float]) -> float:
@@ -62,6 +98,7 @@ def time(pool: Pool, claim: TimeClaim) -> Row:
         pool.report, claim, "not measured", "times are compared side by side on one device, never from records",
         experiments=experiments_of(claim), what=f"`{claim.shorter}` in less time than `{claim.longer}`",
         published=claim.ratio, reference=claim.ratio, decimals=claim.decimals,
+        verdict=Verdict("not judged", "no measurement side by side yet"),
     )  # fmt: skip
 
 
@@ -71,14 +108,16 @@ def qualitative(pool: Pool, claim: QualitativeClaim, judge: Callable[[Any], Row]
     rows = {name: judge(claims[name]) for name in claim.indicators}
     first = rows[claim.primary]
     details = tuple(_indicated(found, name == claim.primary) for name, found in rows.items())
+    words = {name: found.verdict.word if found.verdict else "not run" for name, found in rows.items()}
     return row(
         pool.report, claim, first.state, first.reason, what=claim.text, n=first.n, declared=first.declared,
-        details=details,
+        details=details, verdict=deciding.qualitative(words, claim.primary) if pool.profile == "full" else None,
     )  # fmt: skip
 
 
 def _indicated(found: Row, primary: bool) -> str:
-    words = f"`{found.claim}`{' (primary)' if primary else ''}: {found.state}"
+    said = found.verdict.word if found.verdict else found.state
+    words = f"`{found.claim}`{' (primary)' if primary else ''}: {said}"
     return words + (f" ({found.reason})" if found.reason and found.ours is None else "")
 
 
@@ -93,6 +132,9 @@ def stated(
     records = [r for found in groups.values() for group in found.values() for r in group]
     numbers = {"ours": mean(each), "n": len(each), "sd": stdev(each) if len(each) > 1 and mean is fmean else None}
     said = together(pool.declared(claim, records))
+    verdict: Verdict | None = more.pop("verdict", None)
+    if verdict is not None and pool.profile == "full":
+        more["verdict"] = replace(verdict, environment=environment(records))
     return row(pool.report, claim, "measured", left_out(groups.values(), values), **numbers | {"declared": said} | more)
 
 

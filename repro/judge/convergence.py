@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from repro.judge import deciding_curves
 from repro.judge.compared import stated
 from repro.judge.curves import curve
 from repro.judge.records import Pool, means
@@ -45,6 +46,7 @@ def convergence(pool: Pool, claim: ConvergenceClaim) -> Row:
         return row(pool.report, claim, "not measured", why, **given)
     details = tuple(_words(seed, pair) for seed, pair in pairs.items())
     ratios = {seed: pair.ratio for seed, pair in pairs.items()}
+    given["verdict"] = deciding_curves.convergence(list(ratios.values()), [pair.parts for pair in pairs.values()])
     return stated(pool, claim, groups, ratios, geometric_mean, details=details, **given)
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from repro.judge import deciding_curves, statistics
 from repro.judge.compared import stated
 from repro.judge.records import Pool, Read, means
-from repro.judge.rows import Row, row
+from repro.judge.rows import ENOUGH_RUNS, Row, row
 from repro.record import RunRecord
 from repro.spec.claims import experiments_of
 from repro.spec.schema import BandClaim, ConfusionClaim, TrajectoryClaim
@@ -43,7 +44,16 @@ def trajectory(pool: Pool, claim: TrajectoryClaim) -> Row:
     far = {seed: np.abs(points - _stands_for(claim)) for seed, points in found.items()}
     details = (_within(claim, np.array(list(far.values()))),)
     distance = {seed: float(each.mean()) for seed, each in far.items()}
+    error = claim.digitising + 0.5 * 10.0**-claim.decimals
+    curves = np.array(list(found.values()))
+    given["verdict"] = deciding_curves.trajectory(curves, _stands_for(claim), error, _limit(claim))
     return stated(pool, claim, {claim.experiment: groups}, distance, details=details, **given)
+
+
+def _limit(claim: TrajectoryClaim) -> float:
+    """Return the margin of the curve's last point."""
+    last = float(_stands_for(claim)[-1])
+    return statistics.margin(last) if claim.curve.endswith("acc_pct") else max(0.1 * last, 0.5 * 10.0**-claim.decimals)
 
 
 def _stands_for(claim: TrajectoryClaim) -> np.ndarray:
@@ -81,6 +91,7 @@ def confusion(pool: Pool, claim: ConfusionClaim) -> Row:
         return row(pool.report, claim, "not measured", "no run holds the matrix of all test images", **given)
     moved = {seed: float(np.abs(ours - theirs).sum() / 2) for seed, ours in found.items()}
     right = fmean(float(np.trace(ours)) for ours in found.values())
+    given["verdict"] = deciding_curves.confusion(np.array(list(found.values())), theirs)
     details = (f"on the diagonal: published {np.trace(theirs):,.0f}, ours {right:,.0f}",)
     return stated(pool, claim, {claim.experiment: groups}, moved, details=details, **given)
 
@@ -144,6 +155,7 @@ def band(pool: Pool, claim: BandClaim) -> Row:
         return row(pool.report, claim, "not measured", "a band has no width at all", metric=found.curve, **given)
     ratios = dict(zip(found.seeds, (wide / narrow).tolist(), strict=True))
     steps = "single steps" if found.curve == "step/loss" else "means of windows of steps"
+    given["verdict"] = deciding_curves.ratio(list(ratios.values()), ENOUGH_RUNS)
     details = (f"mean width {narrow.mean():.3f} against {wide.mean():.3f}, from losses of {steps}",)
     return stated(pool, claim, groups, ratios, metric=found.curve, details=details, **given)
 

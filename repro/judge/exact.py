@@ -1,6 +1,6 @@
 """Claims that arithmetic decides, on the network or on the images of CIFAR-10; and those that no run decides."""
 
-from repro.judge.rows import Row, row
+from repro.judge.rows import Row, Verdict, row
 from repro.spec import cifar, counting
 from repro.spec.schema import CountClaim, DataClaim, Report, UntestableClaim
 
@@ -24,6 +24,7 @@ def _exact(
         report, claim, "equal" if equal else "not equal", experiment=experiment, metric=claim.quantity,
         published=claim.value, reference=claim.value, decimals=claim.decimals, ours=ours,
         difference=ours - claim.value, details=(part,) if part else (),
+        verdict=Verdict("equal" if equal else "not equal", "arithmetic decides", d=ours - claim.value),
     )  # fmt: skip
 
 
@@ -32,4 +33,5 @@ def untestable(report: Report, claim: UntestableClaim) -> Row:
     return row(
         report, claim, claim.kind.replace("_", " "), claim.why, published=claim.value, reference=claim.value,
         decimals=claim.decimals, note=claim.text,
+        verdict=Verdict("not testable" if claim.kind == "not_testable" else "not judged", claim.why),
     )  # fmt: skip

@@ -1,12 +1,15 @@
 """Claims of one number that training runs measure: the mean over seeds beside the published number."""
 
+from dataclasses import replace
 from statistics import fmean, stdev
 from typing import Any
 
+from repro.judge import deciding, statistics
 from repro.judge.orders import ORDER_PROTOCOLS, order_spread
-from repro.judge.records import Groups, Pool, incomplete, means, number, together
-from repro.judge.rows import Row, RunValue, row
+from repro.judge.records import Groups, Pool, environment, incomplete, means, number, together
+from repro.judge.rows import Row, RunValue, Verdict, row
 from repro.record import RunRecord
+from repro.spec.recipe import Recipe
 from repro.spec.schema import MeasuredClaim
 
 
@@ -32,8 +35,45 @@ def measured(pool: Pool, claim: MeasuredClaim) -> Row:
     return row(
         pool.report, claim, "measured", why, ours=mean, sd=stdev(values) if len(values) > 1 else None,
         difference=mean - _reference(claim), n=len(values),
-        declared=together(run.declared for run in runs if run.value is not None), **given,
+        declared=together(run.declared for run in runs if run.value is not None),
+        verdict=_verdict(pool, claim, groups, values, runs), **given,
     )  # fmt: skip
+
+
+def _verdict(
+    pool: Pool, claim: MeasuredClaim, groups: Groups, values: list[float], runs: tuple[RunValue, ...]
+) -> Verdict | None:
+    """Judge full-protocol runs; a run that has no value, as one that diverged, leaves the verdict open."""
+    if pool.profile != "full" or claim.experiment is None:
+        return None
+    half, published = 0.5 * 10.0**-claim.decimals, _reference(claim)
+    if claim.metric == "acc_pct":
+        images, variance = _images(pool.report.experiments[claim.experiment].recipe, claim)
+        found = deciding.point(
+            values, published, half, pool.prior(published, images), claim.runs, variance, claim.margin
+        )  # fmt: skip
+    else:
+        found = deciding.loss(values, published, half, claim.runs, claim.margin)
+    found = replace(found, environment=environment(r for group in groups.values() for r in group))
+    if lost := sum(run.value is None for run in runs):
+        why = f"{lost} of {len(runs)} runs have no such value; of the others: {found.word}, {found.why}"
+        return replace(found, word="inconclusive", why=why)
+    return found
+
+
+def _images(recipe: Recipe, claim: MeasuredClaim) -> tuple[float, float]:
+    """Return on how many images ours is measured, and the variance in points^2 where theirs were others.
+
+    A subset of the same test images adds what a sample of them varies by. Validation images are others in every
+    split, so that both samples count. Running training accuracies are over the same 50,000 images but for the split.
+    """
+    percent = _reference(claim)
+    if claim.protocol in ("val", "val_augmented"):
+        ours = recipe.data.split.val or statistics.N_TEST
+        return ours, statistics.image_variance(percent, 1 / claim.n, 1 / ours)
+    everything = 50_000 if claim.protocol == "train_running" else statistics.N_TEST
+    ours = recipe.data.split.train if claim.protocol == "train_running" else everything
+    return ours, statistics.image_variance(percent, 1 / claim.n, -1 / everything)
 
 
 def _groups(pool: Pool, claim: MeasuredClaim, experiment: str) -> tuple[Groups, str]:

@@ -8,10 +8,12 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from repro.judge import statistics
 from repro.record import RunRecord
 from repro.spec import ledger
 from repro.spec.identity import folds_of, recipe_hash
@@ -118,13 +120,46 @@ class Pool:
     ledgers: Ledgers
     profile: str
 
+    @cached_property
+    def _recipes(self) -> dict[str, str]:
+        return {name: recipe_hash(experiment.recipe) for name, experiment in self.report.experiments.items()}
+
+    @cached_property
+    def _by_recipe(self) -> dict[str, list[RunRecord]]:
+        """The runs that count of each recipe, one a run key; found once, since a report asks hundreds of times."""
+        found: dict[str, list[RunRecord]] = defaultdict(list)
+        for record in self.records:
+            if record.report == self.report.id and enters(record, self.profile):
+                found[record.recipe_hash].append(record)
+        return {sha: choose(records)[0] for sha, records in found.items()}
+
+    @cached_property
+    def _sound(self) -> dict[str, bool]:
+        # A ledger must hash to its own name.
+        return {name: ledger.ledger_id(dict(entries)) == name for name, entries in self.ledgers.items()}
+
     def chosen(self, experiment: str) -> list[RunRecord]:
         """Return the runs of an experiment, one a run key."""
-        return choose(records_of(self.report, experiment, self.records, self.profile))[0]
+        return self._by_recipe.get(self._recipes[experiment], [])
 
     def groups(self, experiment: str) -> Groups:
         """Return by seed the runs that make up one value of an experiment."""
         return by_seed(self.report.experiments[experiment].recipe, self.chosen(experiment))
+
+    @cached_property
+    def pooled(self) -> float | None:
+        """The sd in points that this report's experiments have between seeds, last epoch; None of fewer than five."""
+        groups = []
+        for sha in dict.fromkeys(self._recipes.values()):
+            name = next(name for name, other in self._recipes.items() if other == sha)
+            sound = {seed: g for seed, g in self.groups(name).items() if all(r.state == "finished" for r in g)}
+            groups.append(list(means(sound, lambda record: number(record.value("last", "acc_pct"))).values()))
+        groups = [[float(v) for v in values] for values in groups if len(values) > 1]
+        return statistics.pooled_sd(groups, [statistics.jordan_sd(sum(v) / len(v)) for v in groups])
+
+    def prior(self, percent: float, images: float = statistics.N_TEST) -> float:
+        """Return the sd in points expected between runs at an accuracy: the report's own, once known, if larger."""
+        return max(statistics.jordan_sd(percent, images), self.pooled or 0.0)
 
     def no_run(self) -> str:
         """Say that there is no run of the profile."""
@@ -142,14 +177,17 @@ class Pool:
         return [self._declared(name, digest, record) for record in records]
 
     def _declared(self, name: str, digest: str, record: RunRecord) -> str:
-        entries = self.ledgers.get(record.ledger)
-        # A ledger must hash to its own name.
-        if entries is None or ledger.ledger_id(dict(entries)) != record.ledger:
+        if not self._sound.get(record.ledger, False):
             return "unknown"
-        return "yes" if entries.get(name) == digest else "no"
+        return "yes" if self.ledgers[record.ledger].get(name) == digest else "no"
 
 
 def together(each: Iterable[str]) -> str:
     """Return what several runs say of whether a claim was declared before them, in one word; nothing of no run."""
     said = set(each)
     return "" if not said else said.pop() if len(said) == 1 else "unknown" if "unknown" in said else "in part"
+
+
+def environment(records: Iterable[RunRecord]) -> str:
+    """Name the machine classes that some records come from, each once."""
+    return ", ".join(sorted({record.env_class for record in records}))

@@ -44,6 +44,57 @@ class RunValue:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What the rules say of a claim, with the numbers it rests on; None where a kind has no such number.
+
+    `word` is one of `WORDS`, and `why` says in a sentence what decided. `d` is ours minus published, or the compared
+    value itself (a difference, the logarithm of a ratio); `low` and `high` are its 90 % interval, `low95` and `high95`
+    its 95 % one; `margin` the distance that still counts as the same. `s` is the runs' own standard deviation,
+    `s_star` the moderated one with `nu` degrees of freedom, `se` the standard error of d. `agreement` is the
+    probability that the true difference lies within the margin. `attained`: whether the recipe gets at least the
+    published number. `allowance` names what a choice among several runs would explain. `p` is the one-sided
+    probability behind a negative word, `q` the same after Benjamini and Hochberg over the report.
+    `unstable`: the runs spread more than the prior allows. `provisional`: too few runs for the rule's error rates.
+    """
+
+    word: str
+    why: str = ""
+    d: float | None = None
+    low: float | None = None
+    high: float | None = None
+    low95: float | None = None
+    high95: float | None = None
+    margin: float | None = None
+    n: int = 0
+    s: float | None = None
+    s_star: float | None = None
+    nu: float | None = None
+    se: float | None = None
+    agreement: float | None = None
+    attained: bool | None = None
+    allowance: str = ""
+    p: float | None = None
+    q: float | None = None
+    unstable: bool = False
+    provisional: bool = False
+    environment: str = ""
+
+    @property
+    def negative(self) -> bool:
+        """Whether it says that the claim does not hold."""
+        return self.word in NEGATIVE
+
+
+#: every word a verdict can have, best first
+WORDS = (
+    "reproduced", "equal", "supported", "exceeded", "supported, smaller", "mixed", "inconclusive", "no effect",
+    "fell short", "not reproduced", "not equal", "reversed", "not supported", "not run", "not testable", "not judged",
+)  # fmt: skip
+POSITIVE = ("reproduced", "equal", "supported", "supported, smaller", "exceeded")
+NEGATIVE = ("fell short", "not reproduced", "not equal", "reversed", "not supported", "no effect")
+
+
+@dataclass(frozen=True)
 class Row:
     """A claim beside what we have: `state` in words, `reason` where there is no value, numbers where there are.
 
@@ -53,7 +104,8 @@ class Row:
     compare: order, the mean difference; trend, Kendall's tau along the published direction; convergence and band, a
     ratio (slower to faster, wider to narrower); trajectory, the mean distance of our curve's points from theirs;
     confusion, the images that lie in other cells. `sd` needs two seeds. `what` says in words what is compared, and
-    `details` what lies behind `ours`, both in a report's own prose with `short names`.
+    `details` what lies behind `ours`, both in a report's own prose with `short names`. `verdict`: what the rules
+    say; of a smoke or quick run there is none.
     """
 
     report: str
@@ -81,6 +133,7 @@ class Row:
     note: str = ""
     what: str = ""
     details: tuple[str, ...] = ()
+    verdict: Verdict | None = None
 
     @property
     def provisional(self) -> bool:
@@ -88,7 +141,13 @@ class Row:
         return self.state == "measured" and self.n < ENOUGH_RUNS
 
 
+#: states without a number of ours -> the verdict's word
+_UNJUDGED = {"not run": "not run", "not measured": "not judged"}
+
+
 def row(report: Report, claim: Claim, state: str, reason: str = "", **more: Any) -> Row:
     """Return a claim's row with what every claim has; `more` are further fields of `Row`."""
     more.setdefault("note", claim.note or "")
+    if state in _UNJUDGED:
+        more.setdefault("verdict", Verdict(_UNJUDGED[state], reason))
     return Row(report.id, claim.id, claim.kind, claim.headline, claim.where, state, reason, **more)

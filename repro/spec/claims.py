@@ -27,6 +27,9 @@ Decimals = Annotated[int, Field(ge=0, le=10)]
 Slugs = Annotated[tuple[Slug, ...], Field(strict=False, min_length=2, max_length=32)]
 Epochs = Annotated[tuple[Count, ...], Field(strict=False, min_length=2, max_length=2000)]
 Values = Annotated[tuple[Float, ...], Field(strict=False, min_length=2, max_length=2000)]
+#: a key path of the recipe, such as augment or data.split
+Factor = Annotated[str, Field(pattern=r"^(data|augment|model|loss|optim|schedule|budget)([.][a-z0-9_]+)*$")]
+Factors = Annotated[tuple[Factor, ...], Field(strict=False, min_length=1, max_length=8)]
 #: curves of a run that a trajectory or a comparison of convergence may follow
 CURVES = ("test", "val", "val_augmented", "train", "train_running")
 Curve = Annotated[str, Field(pattern=rf"^({'|'.join(CURVES)})/(acc_pct|loss)$")]
@@ -134,8 +137,8 @@ class MeasuredClaim(Noted):
 class OrderClaim(Noted):
     """A comparison: `metric` of the experiment `higher` is above that of `lower`, in runs paired by seed.
 
-    `gap`: the published difference, where there is one. The two have to differ in the named factor only, or the note
-    says in what else they differ.
+    `gap`: the published difference, where there is one. `factor`: the parts of the recipe that the text names as what
+    differs, where it names any; in what else the two differ, the note says.
     """
 
     kind: Literal["order"]
@@ -145,6 +148,7 @@ class OrderClaim(Noted):
     protocol: Protocol = "last"
     gap: Positive | None = None
     decimals: Decimals = 2
+    factor: Factors | None = None
 
     @model_validator(mode="after")
     def _two(self) -> "OrderClaim":
@@ -154,13 +158,14 @@ class OrderClaim(Noted):
 
 
 class TrendClaim(Noted):
-    """A monotone relation: `metric` rises (or falls) along `experiments`, in this order."""
+    """A monotone relation: `metric` rises (or falls) along `experiments`, in this order; `factor` as in `order`."""
 
     kind: Literal["trend"]
     experiments: Slugs
     direction: Literal["rising", "falling"] = "rising"
     metric: Metric = "acc_pct"
     protocol: Protocol = "last"
+    factor: Factors | None = None
 
 
 class ConvergenceClaim(Noted):
