@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
-INK, GREY = "#222222", "#8a8a8a"
+INK, GREY, PALE = "#222222", "#8a8a8a", "#f3f3f3"
+#: Okabe and Ito's colours
+BLUE, SKY, GREEN, ORANGE, VERMILION, PURPLE = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7"
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans", "font.size": 9.0, "axes.titlesize": 10.0, "axes.titleweight": "bold",
     "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY,
