@@ -1,4 +1,4 @@
-"""MLflow's own pages in a real browser, over a store that `repro ui` filled from committed evidence.
+"""Pages in a real browser: MLflow's own, over a store that `repro ui` filled from committed evidence, and ours.
 
 The saved views are an internal format of MLflow's pages: this is where a version that reads them otherwise is found.
 """
@@ -18,6 +18,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from repro.report import html
+from repro.report.cells import folded
+from repro.report.markdown import code, escape, table
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -237,3 +241,98 @@ def test_a_run_shows_its_note_and_its_confusion_matrix(chromium, links):
         picture.wait_for()
         page.wait_for_function("e => e.complete && e.naturalWidth > 400", arg=picture.element_handle())
         shoot(page, "confusion")
+
+
+# --- our own pages, as files ----------------------------------------------------------------------------------------
+
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)> [x](javascript:alert(3)) <svg onload=alert(4)>"
+
+
+@contextmanager
+def own_page(chromium, folder, markdown, width=1280):
+    """Yield one of our pages; it must have asked for nothing, opened no dialog and logged nothing."""
+    path = folder / "report.html"
+    path.write_bytes(html.page(markdown, "A title", {}, "../index.html"))
+    context, wrong = chromium.new_context(viewport={"width": width, "height": 800}), []
+    context.set_default_timeout(WAIT)
+    page = context.new_page()
+    page.on("console", lambda message: wrong.append(message.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
+    page.on("request", lambda r: r.url.partition("#")[0] in (path.as_uri(), "data:,") or wrong.append(r.url))
+    try:
+        page.goto(path.as_uri())
+        yield page
+        assert wrong == []
+    finally:
+        context.close()
+
+
+def claims_page(many=20):
+    numbers = ["90.14 % ± 0.20", "−1.23", "1,050,202", "–", "+2,642", "9.5 %"]
+    verdicts = ["reproduced", "fell short", "not run: no run yet", "not testable", "mixed", "equal"]
+    head = ["Claim", "Where", "Ours", "Verdict"]
+    short = [[code(f"c-{i}"), EVIL, n, v] for i, (n, v) in enumerate(zip(numbers, verdicts, strict=True))]
+    long = [[code(f"far-{i}"), "a long sentence of many words " * 8, i, "exceeded"] for i in range(many)]
+    tables = [table(head, "llrl", short), folded(f"{many} claims", table(head, "llrl", long), many)]
+    return f"# {escape(EVIL)}\n\n## Ours\n\n{tables[0]}\n\n## More\n\n{tables[1]}\n\n{escape(EVIL)}\n"
+
+
+def column(page, number):
+    return page.locator(f"table >> nth=0 >> tbody td:nth-child({number})").all_inner_texts()
+
+
+def test_our_tables_sort_by_number_with_the_dashes_last(chromium, tmp_path):
+    with own_page(chromium, tmp_path, claims_page()) as page:
+        before, ours = column(page, 3), page.locator("table >> nth=0 >> th >> nth=2")
+        button = ours.get_by_role("button")
+        button.focus()
+        page.keyboard.press("Enter")
+        upwards = ["−1.23", "9.5 %", "90.14 % ± 0.20", "+2,642", "1,050,202", "–"]
+        assert column(page, 3) == upwards
+        assert ours.get_attribute("aria-sort") == "ascending"
+        button.click()
+        assert column(page, 3) == [*upwards[-2::-1], "–"]
+        assert ours.get_attribute("aria-sort") == "descending"
+        button.click()
+        assert (column(page, 3), ours.get_attribute("aria-sort")) == (before, None)
+        page.locator("table >> nth=0 >> th >> nth=3").get_by_role("button").click()
+        assert [text.partition(":")[0] for text in column(page, 4)] == [
+            "reproduced", "equal", "mixed", "fell short", "not run", "not testable",
+        ]  # fmt: skip
+
+
+def test_our_filter_finds_claims_in_folds_and_closes_them_again(chromium, tmp_path):
+    with own_page(chromium, tmp_path, claims_page()) as page:
+        fold, row = page.locator("main details"), page.locator("#claim-far-7")
+        assert page.locator("#count").inner_text() == "26 claims"
+        page.fill("#words", "far-7 sentence")
+        assert row.is_visible()
+        assert page.locator("#count").inner_text() == "1 of 26 claims"
+        assert page.locator("main tbody tr:visible").count() == 1
+        page.fill("#words", "")
+        assert fold.get_attribute("open") is None
+        page.select_option("#verdict", "mixed")
+        assert page.locator("main tbody tr:visible").all_inner_texts()[0].startswith("c-4")
+        page.evaluate("location.hash = '#claim-far-9'")
+        page.locator("#claim-far-9").wait_for()
+        assert page.locator("main tbody tr:visible").count() == 26
+
+
+def test_our_pages_fit_a_phone_and_hold_hostile_text(chromium, tmp_path):
+    with own_page(chromium, tmp_path, claims_page(), width=390) as page:
+        page.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = true; })")
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        assert page.locator("main img, main svg, main script").count() == 0
+        assert page.locator("h1").inner_text() == EVIL
+        page.locator(".table >> nth=1").evaluate("box => { box.scrollLeft = 200; }")
+        box = page.locator(".table >> nth=1").bounding_box()
+        assert page.locator("#claim-far-0 td >> nth=0").bounding_box()["x"] == pytest.approx(box["x"], abs=2)
+
+
+def test_our_pages_print_what_is_folded(chromium, tmp_path):
+    with own_page(chromium, tmp_path, claims_page()) as page:
+        assert not page.locator("#claim-far-3").is_visible()
+        page.emulate_media(media="print")
+        assert page.locator("#claim-far-3").bounding_box()["height"] > 0
+        assert not page.locator(".bar").is_visible()

@@ -40,9 +40,10 @@ def _update():
         golden_demo.write_golden()
         records, ledgers = golden_demo.read_golden()
         for path in render({"demo2020": demo()}, records.values(), ledgers, GOLDEN / "reports"):
-            if path.suffix not in (".md", ".csv"):
+            if path.suffix not in (".md", ".csv", ".json"):
                 path.unlink()
-        (GOLDEN / "reports" / "demo2020" / "figures").rmdir()
+        for folder in ("figures", "badges"):
+            (GOLDEN / "reports" / "demo2020" / folder).rmdir()
 
 
 def rendered(out, records=None, profile="full", report=None):
@@ -54,7 +55,7 @@ def rendered(out, records=None, profile="full", report=None):
 
 
 def test_pages_are_the_committed_ones(tmp_path):
-    pages = {name: data for name, data in rendered(tmp_path).items() if name.endswith((".md", ".csv"))}
+    pages = {name: data for name, data in rendered(tmp_path).items() if name.endswith((".md", ".csv", ".json"))}
     folder = GOLDEN / "reports"
     committed = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.*") if p.is_file()}
     assert pages == committed, "if the change is meant: UPDATE_GOLDEN=1 pytest tests/test_report.py"
@@ -78,7 +79,16 @@ def test_any_order_and_repeated_records_give_the_same_bytes(tmp_path):
 def test_figures_exist_and_are_the_same_in_a_fresh_process(tmp_path):
     here = rendered(tmp_path / "here")
     figures = {name for name in here if "/figures/" in name}
-    stems = {"base-curves", "base-confusion", "plain-curves"}
+    stems = {
+        "base-curves",
+        "base-confusion",
+        "plain-curves",
+        "forest",
+        "forest-all",
+        "bracket",
+        "cost",
+        "confusion-cells",
+    }
     assert figures == {f"demo2020/figures/{stem}.svg" for stem in stems}
     program = (
         "import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path; import test_report;"

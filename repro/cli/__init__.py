@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from repro import __version__
-from repro.cli import author, bench, bundle, data, look, train
+from repro.cli import author, bench, bundle, compare, data, look, preflight, train
 from repro.errors import UserError
 
 
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 for command in (
-    look.list_, author.new, author.validate, author.schema, data.data, train.run, look.status, look.report,
-    bundle.bundle, look.ui, bench.bench,
+    look.list_, author.new, author.validate, author.schema, preflight.preflight, data.data, train.run,
+    look.status, look.report, compare.compare, bundle.bundle, look.ui, bench.bench,
 ):  # fmt: skip
     main.add_command(command)

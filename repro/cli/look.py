@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from repro.cli.options import PROFILES, home, reports_option
+from repro.errors import UserError
 
 if TYPE_CHECKING:
     from repro.spec.schema import Experiment, Report
@@ -110,9 +111,15 @@ def status(as_json: bool, reports_dir: Path) -> None:
     is_flag=True,
     help="Read the records from MLflow (default where MLFLOW_TRACKING_URI names a server).",
 )
+@click.option("--letter", metavar="REPORT", help="Write no pages: print a note to this report's authors.")
 @reports_option
-def report(profile: str, out: Path | None, from_mlflow: bool, reports_dir: Path) -> None:
+def report(profile: str, out: Path | None, from_mlflow: bool, letter: str | None, reports_dir: Path) -> None:
     """Write a page a report, and an overview: published beside ours."""
+    if letter is not None:
+        if profile != "full" or out or from_mlflow:
+            raise UserError("--letter: rests on the records here and is printed; leave the other options out")
+        _letter(letter, reports_dir)
+        return
     from repro import suite
 
     served = os.environ.get("MLFLOW_TRACKING_URI", "").startswith(("http://", "https://"))
@@ -120,6 +127,21 @@ def report(profile: str, out: Path | None, from_mlflow: bool, reports_dir: Path)
     for path in paths:
         if path.suffix == ".md":
             click.echo(str(path))
+
+
+def _letter(name: str, reports_dir: Path) -> None:
+    from repro.report import evidence, tables
+    from repro.report.letter import letter
+    from repro.spec import ledger
+    from repro.spec.explain import nearest
+    from repro.spec.loading import load_all
+
+    reports = load_all()
+    if name not in reports:
+        raise UserError(f"--letter {name}: no such report; {nearest(name, reports)}")
+    records = evidence.read(home(), reports_dir)
+    rows = tables.rows({name: reports[name]}, records, ledger.read(reports_dir / "ledger"))
+    click.echo(letter(reports[name], rows), nl=False)
 
 
 @click.command("ui")

@@ -4,8 +4,21 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from repro.judge.claims import ENOUGH_RUNS, Row
+from repro.judge.label import Label
 from repro.report.markdown import DASH, Md, code, join, md, plural, prose, table
-from repro.report.values import claim_name, difference, is_percent, measures, ours, published, state, subject
+from repro.report.values import (
+    behind,
+    claim_name,
+    difference,
+    interval,
+    is_percent,
+    margin,
+    measures,
+    ours,
+    published,
+    subject,
+    verdict,
+)
 
 #: a table or list of more lines than this is folded away
 LONG = 15
@@ -27,7 +40,7 @@ def bullets(lines: Iterable[Any]) -> Md:
 
 
 def glance_table(rows: Iterable[Row], profile: str, report: bool = True) -> Md:
-    """The overview's table: report, claim, published, ours, difference, n, state; `report` keeps the first column."""
+    """The overview's table: report, claim, published, ours, difference, n, verdict; `report` keeps the first column."""
     lines = [
         [
             Md(f"[{row.report}]({row.report}/report.md)"),
@@ -36,11 +49,11 @@ def glance_table(rows: Iterable[Row], profile: str, report: bool = True) -> Md:
             ours(row),
             difference(row),
             row.n or "",
-            prose(state(row, profile, short=True)),
+            prose(verdict(row, profile, short=True)),
         ]
         for row in rows
     ]
-    head, align = ["Report", "Claim", "Published", "Ours", "Difference", "n", "State"], "llrrrrl"
+    head, align = ["Report", "Claim", "Published", "Ours", "Difference", "n", "Verdict"], "llrrrrl"
     return table(head, align, lines) if report else table(head[1:], align[1:], [line[1:] for line in lines])
 
 
@@ -53,12 +66,15 @@ def headline_table(rows: Iterable[Row], profile: str) -> Md | str:
             published(row),
             ours(row),
             difference(row),
+            interval(row),
+            margin(row),
             row.n or "",
-            state(row, profile, True),
+            verdict(row, profile, True),
         ]
         for row in rows
     ]
-    return table(["Claim", "What", "Published", "Ours", "Difference", "n", "State"], "llrrrrl", cells) if cells else ""
+    head = ["Claim", "What", "Published", "Ours", "Difference", "90 % interval", "Margin", "n", "Verdict"]
+    return table(head, "llrrrrrrl", cells) if cells else ""
 
 
 def measured_table(rows: Sequence[Row], profile: str) -> Md:
@@ -70,6 +86,7 @@ def measured_table(rows: Sequence[Row], profile: str) -> Md:
         ("Published", "r", published),
         ("Ours", "r", ours),
         ("Difference", "r", difference),
+        *_judged(rows),
         ("n", "r", lambda row: row.n or ""),
     ]
     if any(len(row.runs) > 1 for row in rows):
@@ -86,6 +103,7 @@ def compared_table(rows: Sequence[Row], profile: str) -> Md:
         ("Published", "r", published),
         ("Ours", "r", ours),
         ("Difference", "r", difference),
+        *_judged(rows),
         ("n", "r", lambda row: row.n or ""),
     ]
     return _table([*columns, *_ending(rows, profile)], rows)
@@ -122,7 +140,26 @@ def count_table(rows: Sequence[Row]) -> Md:
 def _ending(rows: Sequence[Row], profile: str) -> list[Column]:
     declared: list[Column] = [("Declared before", "c", lambda row: row.declared)]
     run = any(row.runs or row.declared for row in rows)
-    return [*(declared if run else []), ("State", "l", lambda row: prose(state(row, profile)))]
+    return [*(declared if run else []), ("Verdict", "l", lambda row: prose(verdict(row, profile)))]
+
+
+def _judged(rows: Sequence[Row]) -> list[Column]:
+    """The columns of a verdict's numbers, where a row has any."""
+    columns: list[Column] = [("90 % interval", "r", interval), ("Margin", "r", margin)]
+    return columns if any(row.verdict and row.verdict.low is not None for row in rows) else []
+
+
+def verdict_lines(rows: Iterable[Row]) -> list[Md]:
+    """What each verdict of runs rests on: a line a claim."""
+    return [md("{}: {}", code(row.claim), prose(text)) for row in rows if (text := behind(row))]
+
+
+def label_table(labels: Iterable[tuple[Md, Label]]) -> Md:
+    """A line a report: the link to its page, its label, and what decided."""
+    lines = [
+        [link, found.word + (", provisional" if found.provisional else ""), prose(found.why)] for link, found in labels
+    ]
+    return table(["Report", "Label", "Headline claims that decide"], "lll", lines)
 
 
 def _table(columns: Sequence[Column], rows: Iterable[Row]) -> Md:

@@ -27,8 +27,10 @@ RUN_COLUMNS = (
 CLAIM_COLUMNS = (
     "report", "claim", "kind", "headline", "experiment", "protocol", "epoch", "metric", "published", "decimals",
     "rounding", "reference", "ours", "sd", "difference", "n", "provisional", "declared", "state", "reason", "where",
-    "note",
+    "note", "verdict", "low", "high", "margin", "s_star", "agreement", "q", "why",
 )  # fmt: skip
+#: columns that are fields of a row's verdict
+_JUDGED = {"verdict": "word"} | {key: key for key in ("low", "high", "margin", "s_star", "agreement", "q", "why")}
 _METRICS = metrics_of("last")
 _FINALS = {f"{protocol}/{metric}" for protocol in PROTOCOLS for metric in metrics_of(protocol)}
 
@@ -96,8 +98,11 @@ def run_columns(rows: Rows) -> tuple[str, ...]:
 
 def claim_rows(rows: Sequence[Row]) -> Rows:
     """Return judged rows as plain values, None where there is nothing; `experiment` may be several, with blanks."""
-    plain = [{key: None if (value := getattr(row, key)) == "" else value for key in CLAIM_COLUMNS} for row in rows]
+    own = [key for key in CLAIM_COLUMNS if key not in _JUDGED]
+    plain = [{key: None if (value := getattr(row, key)) == "" else value for key in own} for row in rows]
     for values, row in zip(plain, rows, strict=True):
+        found = {key: getattr(row.verdict, name, None) for key, name in _JUDGED.items()}
+        values |= {key: None if value == "" else value for key, value in found.items()}
         if row.experiments:
             values["experiment"] = " ".join(row.experiments)
     return plain

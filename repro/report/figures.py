@@ -1,19 +1,32 @@
-"""The figures of a page: curves with what was published over them, confusion matrices, bands of step losses."""
+"""The figures of a page: curves with what was published over them, confusion matrices, bands of step losses, cost.
 
-from collections.abc import Iterator
+Each takes `cache`, a folder of figures drawn before; None draws every time.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
 
 import numpy as np
 
 from repro import plots
 from repro.judge.claims import choose, records_of
 from repro.judge.curves import Bands, bands, matrix
-from repro.judge.records import Pool
+from repro.judge.records import Pool, means, number
 from repro.record import CLASSES, RunRecord
+from repro.report.brackets import bracket_figure
+from repro.report.forests import forest
 from repro.report.markdown import Md, join, plural
 from repro.spec.claims import experiments_of
 from repro.spec.identity import recipe_hash
 from repro.spec.schema import BandClaim, ConfusionClaim, MeasuredClaim, Report, TrajectoryClaim
+
+__all__ = [
+    "Arm", "arms", "bracket_figure", "confusions", "cost", "draw", "forest", "images", "landscape_images", "landscapes",
+    "pictures",
+]  # fmt: skip
 
 _DRAWN_LEVELS = ("best_val_loss", "best_test", "best_test_every10", "best_test_loss")
 
@@ -48,7 +61,7 @@ def arms(report: Report, records: list[RunRecord], profile: str) -> list[Arm]:
     return list(found.values())
 
 
-def draw(report: Report, arm: Arm) -> None:
+def draw(report: Report, arm: Arm, cache: Path | None = None) -> None:
     """Draw an arm's figures: its curves, and for headline arms the mean confusion matrix after the last epoch."""
     if not arm.chosen:
         return
@@ -57,14 +70,14 @@ def draw(report: Report, arm: Arm) -> None:
     curves = {name: [r.curves[name] for r in arm.chosen if name in r.curves] for name in names}
     band = f"{runs}, band: lowest to highest" if len(arm.chosen) > 1 else runs
     if max(record.epochs_done for record in arm.chosen) > 1:  # one epoch is a point, no curve
-        arm.figures[f"{arm.name}-curves.svg"] = plots.curves_figure(
-            curves, f"{report.id}, {arm.name} ({band})", list(published_points(report, arm)),
-            traces=list(published_curves(report, arm)),
+        arm.figures[f"{arm.name}-curves.svg"] = plots.cached(
+            cache, plots.curves_figure, curves, f"{report.id}, {arm.name} ({band})",
+            list(published_points(report, arm)), traces=list(published_curves(report, arm)),
         )  # fmt: skip
     matrices = [m for m in (matrix(r) for r in arm.chosen) if m is not None]
     if matrices and (arm.tier == "headline" or _asked(report) & set(arm.names)):
         title = f"{report.id}, {arm.name}: last epoch ({runs})"
-        picture = plots.confusion_figure(np.mean(matrices, axis=0), CLASSES, title)
+        picture = plots.cached(cache, plots.confusion_figure, np.mean(matrices, axis=0), CLASSES, title)
         arm.figures[f"{arm.name}-confusion.svg"] = picture
 
 
@@ -102,7 +115,7 @@ def published_points(report: Report, arm: Arm) -> Iterator[plots.Published]:
             yield plots.Published(f"test/{claim.metric}", claim.value, f"{label} ({claim.protocol})")
 
 
-def landscapes(report: Report, records: list[RunRecord], profile: str) -> dict[str, bytes]:
+def landscapes(report: Report, records: list[RunRecord], profile: str, cache: Path | None = None) -> dict[str, bytes]:
     """Draw the bands of step losses of each claim whose experiments all have runs; file name -> bytes."""
     pool = Pool(report, records, {}, profile)
     figures = {}
@@ -111,18 +124,62 @@ def landscapes(report: Report, records: list[RunRecord], profile: str) -> dict[s
             groups = [pool.groups(name) for name in experiments_of(claim)]
             runs = len({r.run_key for group in groups for seed in found.seeds for r in group[seed]})
             title = f"{report.id}: landscape-{claim.id} ({plural(runs, 'run')}, lowest to highest loss)"
-            figures[f"landscape-{claim.id}.svg"] = _landscape(claim, found, title)
+            figures[f"landscape-{claim.id}.svg"] = _landscape(claim, found, title, cache)
     return figures
 
 
-def _landscape(claim: BandClaim, found: Bands, title: str) -> bytes:
+def _landscape(claim: BandClaim, found: Bands, title: str, cache: Path | None) -> bytes:
     groups = (("narrower", claim.narrower, found.narrower), ("wider", claim.wider, found.wider))
     sides = {
         f"said to be {word}: {names[0]} and {plural(len(names) - 1, 'other')}": (low.mean(axis=0), high.mean(axis=0))
         for word, names, (low, high) in groups
     }
     unit = "training step" if found.curve == "step/loss" else "window of training steps"
-    return plots.bands_figure(sides, title, unit)
+    return plots.cached(cache, plots.bands_figure, sides, title, unit)
+
+
+def confusions(report: Report, records: list[RunRecord], profile: str, cache: Path | None = None) -> dict[str, bytes]:
+    """Draw each published confusion matrix beside ours, where runs hold one; file name -> bytes."""
+    pool = Pool(report, records, {}, profile)
+    figures = {}
+    for claim in report.claims:
+        if isinstance(claim, ConfusionClaim):
+            theirs = np.array(claim.matrix, float)
+            ours = _matrices(pool, claim, theirs.sum())
+            if ours:
+                title = f"{report.id}, {claim.experiment}: {claim.id}"
+                picture = plots.cached(cache, plots.trio_figure, np.array(ours), theirs, CLASSES, title)
+                figures[f"confusion-{claim.id}.svg"] = picture
+    return figures
+
+
+def _matrices(pool: Pool, claim: ConfusionClaim, images: float) -> list[np.ndarray]:
+    """Return the matrix of each seed, of as many images as the published one has."""
+
+    def read(record: RunRecord) -> np.ndarray | None:
+        ours = matrix(record, claim.protocol)
+        return ours if ours is not None and ours.sum() == images else None
+
+    return list(means(pool.groups(claim.experiment), read).values())
+
+
+def cost(report: Report, drawn: Iterable[Arm], cache: Path | None = None) -> dict[str, bytes]:
+    """Draw the hours and images a second of a report's runs, by experiment and device; nothing without runs."""
+    lines = []
+    for arm in drawn:
+        devices: dict[str, list[RunRecord]] = defaultdict(list)
+        for record in arm.chosen:
+            devices[str(record.env.get("device", "unknown device"))].append(record)
+        lines += [_cost_line(arm.name, device, runs) for device, runs in sorted(devices.items())]
+    if not lines:
+        return {}
+    return {"cost.svg": plots.cached(cache, plots.cost_figure, lines, f"{report.id}: what the runs took")}
+
+
+def _cost_line(name: str, device: str, runs: list[RunRecord]) -> plots.CostLine:
+    speeds = [speed for record in runs if (speed := number(record.images_per_s)) is not None]
+    hours = tuple((number(record.seconds) or 0.0) / 3600 for record in runs)
+    return plots.CostLine(name, device, hours, median(speeds) if speeds else None)
 
 
 def images(arm: Arm) -> Md:
@@ -139,3 +196,8 @@ def landscape_images(figures: dict[str, bytes]) -> Md:
     """The bands' figures as Markdown images."""
     words = "lowest to highest training loss over the learning rates of two groups"
     return join([Md(f"![{name.removesuffix('.svg')}: {words}](figures/{name})") for name in sorted(figures)], "\n\n")
+
+
+def pictures(figures: Mapping[str, bytes], words: str) -> Md:
+    """Figures of a whole report as Markdown images; `words` say what they show."""
+    return join([Md(f"![{name.removesuffix('.svg')}: {words}](figures/{name})") for name in figures], "\n\n")

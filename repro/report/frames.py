@@ -25,7 +25,23 @@ _DTYPES = {
     **dict.fromkeys(("seed", "fold", "epochs", "epoch", "n", "decimals"), "Int64"),
     **dict.fromkeys(("shared", "used", "headline", "provisional"), "bool"),
     **dict.fromkeys(
-        ("seconds", "images_per_s", "energy_j", "published", "reference", "ours", "sd", "difference"), "float64"
+        (
+            "seconds",
+            "images_per_s",
+            "energy_j",
+            "published",
+            "reference",
+            "ours",
+            "sd",
+            "difference",
+            "low",
+            "high",
+            "margin",
+            "s_star",
+            "agreement",
+            "q",
+        ),
+        "float64",
     ),
     "dirty": "boolean",
 }

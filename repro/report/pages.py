@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from repro.judge import label
 from repro.judge.claims import Row
 from repro.judge.records import number as finite
 from repro.record import RunRecord
@@ -24,6 +25,7 @@ def context(report: Report, rows: list[Row], arms: list[Arm], records: list[RunR
     return {
         "report": report,
         "profile": profile,
+        "label": label.label(rows) if profile == "full" else None,
         "headline": cells.headline_table([row for row in rows if row.headline], profile),
         **described(report, arms),
         **judged(rows, measured, profile),
@@ -68,12 +70,14 @@ def judged(rows: list[Row], measured: list[Row], profile: str) -> dict[str, Any]
     groups = ((name, [row for row in measured if row.experiment == name]) for name in _in_turn(measured))
     orders = [sentence for row in measured for sentence in protocols.order_sentences(row)]
     behind = [cells.details(kind) for kind in (compared, drawn)]
+    lines = cells.verdict_lines(rows) if profile == "full" else []
     return {
         "by_experiment": [(e, folded(_title(own), cells.measured_table(own, profile), len(own))) for e, own in groups],
         "compared": folded(_title(compared), cells.compared_table(compared, profile), len(compared)),
         "compared_details": folded("What lies behind them", bullets(behind[0]), len(behind[0])),
         "drawn": folded(_title(drawn), cells.drawn_table(drawn, profile), len(drawn)),
         "drawn_details": folded("What lies behind them", bullets(behind[1]), len(behind[1])),
+        "verdicts": folded(plural(len(lines), "verdict"), bullets(lines), len(lines)),
         "counts": folded(_title(exact), cells.count_table(exact), len(exact)),
         "orders": folded(plural(len(orders), "value"), bullets(orders), len(orders)),
         "notes": folded(plural(len(notes(rows)), "note"), bullets(notes(rows)), len(notes(rows))),

@@ -6,45 +6,86 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from repro.judge.bracket import brackets
 from repro.judge.claims import Ledgers, Row
+from repro.judge.label import label
+from repro.judge.rows import WORDS
 from repro.record import RunRecord, write_atomically
-from repro.report import cells, data, figures, pages, tables
+from repro.report import cells, data, figures, html, pages, preflight, tables
+from repro.report.badges import badges
+from repro.report.brackets import budget_table, printed_table
 from repro.report.markdown import Md, code, escape, plural, prose
+from repro.report.verdicts import verdicts_json
 from repro.spec.schema import Report
+
+#: what the figures of a whole report show
+_SHOWN = {
+    "forest": "published numbers, ours, intervals and margins",
+    "bracket": "accuracy under every way of counting, lowest to highest",
+    "trios": "confusion matrices: ours, published, and the difference beyond the noise between seeds",
+    "hours_drawn": "hours and images a second of the runs",
+}
 
 
 def render(
-    reports: dict[str, Report], records: Iterable[RunRecord], ledgers: Ledgers, out: Path, profile: str = "full"
-) -> list[Path]:
-    """Write `<report>/report.md`, its figures, `README.md`, `runs.csv` and `claims.csv`; return the files written.
+    reports: dict[str, Report], records: Iterable[RunRecord], ledgers: Ledgers, out: Path, profile: str = "full",
+    cache: Path | None = None,
+) -> list[Path]:  # fmt: skip
+    """Write the pages in Markdown and HTML, figures, badges, `verdicts.json` and tables; return the files written.
 
     Only the profile's records enter, for `full` only those that count, each once and in an order of their own.
-    Figures left over from an earlier rendering are removed.
+    Figures and badges left over from an earlier rendering are removed; `cache` is a folder of figures drawn before.
     """
     records = tables.of_profile({r.to_bytes(): r for r in records}.values(), profile)
     rows = tables.rows(reports, records, ledgers, profile)
     written = []
     for name, report in sorted(reports.items()):
         own = [row for row in rows if row.report == name]
-        text, pictures = _page(report, own, records, profile)
+        text, pictures = _page(report, own, records, profile, cache)
         written.append(_write(out / name / "report.md", text.encode()))
+        written.append(_write(out / name / "report.html", html.page(text, report.title, pictures, "../index.html")))
         written += _figures(out / name / "figures", pictures)
-    written.append(_write(out / "README.md", _overview(reports, rows, records, profile).encode()))
+    overview = _overview(reports, rows, records, profile)
+    written.append(_write(out / "README.md", overview.encode()))
+    written.append(_write(out / "index.html", html.index(overview, "Every claim at a glance", {}, None)))
+    if profile == "full":
+        written.append(_write(out / "verdicts.json", verdicts_json(reports, rows, records)))
+        drawn = badges(reports, rows)
+        for name in reports:
+            own_badges = {path.rpartition("/")[2]: svg for path, svg in drawn.items() if path.startswith(f"{name}/")}
+            written += _figures(out / name / "badges", own_badges)
     runs = data.run_rows(reports, records, profile)
     written.append(_write(out / "runs.csv", data.csv_bytes(runs, data.run_columns(runs))))
     written.append(_write(out / "claims.csv", data.csv_bytes(data.claim_rows(rows), data.CLAIM_COLUMNS)))
     return written
 
 
-def _page(report: Report, own: list[Row], records: list[RunRecord], profile: str) -> tuple[str, dict[str, bytes]]:
+def _page(
+    report: Report, own: list[Row], records: list[RunRecord], profile: str, cache: Path | None
+) -> tuple[str, dict[str, bytes]]:
     """Return a report's page and its figures by file name."""
     arms = figures.arms(report, records, profile)
     for arm in arms:
-        figures.draw(report, arm)
-    bands = figures.landscapes(report, records, profile)
+        figures.draw(report, arm, cache)
+    bands = figures.landscapes(report, records, profile, cache)
     context = pages.context(report, own, arms, records, profile)
+    found = brackets(report, records, profile)
+    kinds = {
+        "forest": figures.forest(report, own, cache) if profile == "full" else {},
+        "bracket": figures.bracket_figure(report, found, cache),
+        "trios": figures.confusions(report, records, profile, cache),
+        "hours_drawn": figures.cost(report, arms, cache),
+    }
     context |= {"images": figures.images, "landscapes": figures.landscape_images(bands)}
+    context |= {name: figures.pictures(drawn, _SHOWN[name]) for name, drawn in kinds.items()}
+    printed = printed_table(found)
+    lines = max(printed.count("\n") - 1, 0)
+    context |= {"budget": budget_table(found), "preflight": preflight.section(report)}
+    context["printed"] = cells.folded(
+        plural(lines, "published test accuracy", "published test accuracies"), printed, lines
+    )
     pictures = {name: data for arm in arms for name, data in arm.figures.items()} | bands
+    pictures |= {name: data for drawn in kinds.values() for name, data in drawn.items()}
     return _fill("report.md.j2", **context), pictures
 
 
@@ -54,12 +95,12 @@ def _overview(reports: dict[str, Report], rows: list[Row], records: list[RunReco
         (report, [row for row in rows if row.report == name and not row.headline])
         for name, report in sorted(reports.items())
     ]
-    states: dict[str, int] = {}
-    for row in rows:
-        states[row.state] = states.get(row.state, 0) + 1
-    order = (
-        "measured", "equal", "not equal", "not run", "not measured", "not testable", "explanation", "conjecture",
-    )  # fmt: skip
+    words = [row.verdict.word if row.verdict and profile == "full" else row.state for row in rows]
+    order = (*WORDS, "measured", "not measured", "explanation", "conjecture")
+    labels = [
+        (Md(f"[{escape(report.title)}]({name}/report.md)"), label([row for row in rows if row.report == name]))
+        for name, report in sorted(reports.items())
+    ]
     return _fill(
         "README.md.j2",
         profile=profile,
@@ -68,7 +109,8 @@ def _overview(reports: dict[str, Report], rows: list[Row], records: list[RunReco
         rest=[(report, _glance(own, profile)) for report, own in rest if own],
         reports=sorted(reports.values(), key=lambda report: report.id),
         claims=plural(len(rows), "claim"),
-        states=", ".join(f"{states[state]} {state}" for state in order if state in states),
+        labels=cells.label_table(labels) if profile == "full" else "",
+        states=", ".join(f"{words.count(word)} {word}" for word in order if word in words),
         runs=plural(sum(record.report in reports for record in records), "run record"),
         provisional=cells.provisional_note(rows) if profile == "full" else "",
         strangers=sorted({record.report for record in records} - set(reports)),

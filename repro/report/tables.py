@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from repro.judge.claims import Ledgers, Row, by_seed, choose, enters, judge, records_of
+from repro.judge.claims import Ledgers, Row, by_seed, choose, enters, judge_all, records_of
 from repro.record import RunRecord
 from repro.spec import counting
 from repro.spec.identity import PROFILES, recipe_hash
@@ -54,11 +54,7 @@ def rows(
 ) -> list[Row]:
     """Judge every claim of every report, in the order of the files."""
     records = list(records)
-    return [
-        judge(report, claim, records, ledgers, profile)
-        for _, report in sorted(reports.items())
-        for claim in report.claims
-    ]
+    return [row for _, report in sorted(reports.items()) for row in judge_all(report, records, ledgers, profile)]
 
 
 def in_order(records: Iterable[RunRecord]) -> list[RunRecord]:

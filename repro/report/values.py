@@ -1,4 +1,6 @@
-"""One judged row as numbers and words: published, ours, difference, state, and what is measured."""
+"""One judged row as numbers and words: published, ours, difference, verdict, state, and what is measured."""
+
+from math import exp
 
 from repro.judge.claims import Row
 from repro.report.markdown import DASH, Md, code, join, number, percent, prose, signed
@@ -81,6 +83,64 @@ def state(row: Row, profile: str = "full", short: bool = False) -> str:
     if row.reason and not (short and row.kind in UNTESTABLE):
         words += f": {row.reason.replace('`', '') if short else row.reason}"
     return words if not short or len(words) <= 90 else words[:90].rsplit(" ", 1)[0] + " …"
+
+
+def verdict(row: Row, profile: str = "full", short: bool = False) -> str:
+    """The verdict in words, with what qualifies it; of smoke and quick runs, and of prose, the state."""
+    found = row.verdict
+    if found is None or profile != "full" or row.kind in UNTESTABLE:
+        return state(row, profile, short)
+    words = found.word
+    if row.n or found.word not in ("not run", "not judged"):
+        marks = (
+            (found.provisional, "provisional"),
+            (found.unstable, "unstable training"),
+            (found.attained, "attained"),
+        )
+        words = ", ".join([words, *(word for on, word in marks if on and row.kind not in EXACT)])
+        if found.allowance:
+            words += f", {found.allowance}"
+    elif row.reason:
+        words += f": {row.reason.replace('`', '') if short else row.reason}"
+    return words if not short or len(words) <= 90 else words[:90].rsplit(" ", 1)[0] + " …"
+
+
+def interval(row: Row) -> str:
+    """The 90 % interval of the difference, or of the ratio."""
+    found = row.verdict
+    if found is None or found.low is None or found.high is None:
+        return ""
+    low, high = (exp(x) if row.kind in _RATIOS else x for x in (found.low, found.high))
+    digits = 2 if is_percent(row.metric) or row.kind in _RATIOS else 3
+    if row.kind in _RATIOS:
+        return f"{low:.{digits}f} to {high:.{digits}f} times"
+    return f"{signed(low, digits)} to {signed(high, digits)}"
+
+
+def margin(row: Row) -> str:
+    """The distance within which ours counts as the same."""
+    if row.verdict is None or row.verdict.margin is None or row.kind in ("confusion", *EXACT):
+        return ""
+    return f"±{row.verdict.margin:.{1 if is_percent(row.metric) else 3}f}"
+
+
+def behind(row: Row) -> str:
+    """What a verdict rests on, in one line; nothing where no run was judged."""
+    v = row.verdict
+    if v is None or not row.n or row.kind in (*EXACT, *UNTESTABLE):
+        return ""
+    digits = 2 if is_percent(row.metric) else 3
+    parts = [v.why]
+    if v.se is not None:
+        parts.append(f"d = {signed(v.d, digits)}, standard error {v.se:.{digits}f}")
+    if v.s_star is not None and v.nu is not None:
+        own = "" if v.s is None else f"s = {v.s:.{digits}f}, "
+        parts.append(f"{own}s* = {v.s_star:.{digits}f} with {v.nu:g} degrees of freedom")
+    if v.agreement is not None:
+        parts.append(f"probability {v.agreement:.2f} of lying within the margin")
+    if v.q is not None:
+        parts.append(f"q = {v.q:.3f}")
+    return "; ".join([f"{v.word} (n = {row.n})", *parts, *([v.environment] if v.environment else [])])
 
 
 def measures(row: Row) -> str:

@@ -27,7 +27,7 @@ def write_pages(profile: str, home: Path, reports_dir: Path, out: Path | None, f
         records = evidence.read(home, reports_dir)
     ledgers = ledger.read(reports_dir / "ledger")
     out = out or (reports_dir if profile == "full" else home / "reports" / profile)
-    return render.render(reports, records, ledgers, out, profile)
+    return render.render(reports, records, ledgers, out, profile, home / "figures")
 
 
 def show_pages(plan: Plan, say: Say) -> None:

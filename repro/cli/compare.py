@@ -1,0 +1,39 @@
+"""The command that sets two collections of records side by side."""
+
+from pathlib import Path
+
+import click
+
+from repro.cli.options import PROFILES
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command()
+@click.argument("a", type=_FOLDER)
+@click.argument("b", type=_FOLDER)
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option(
+    "--margin", type=click.FloatRange(0, 100, min_open=True), metavar="POINTS",
+    help="Accuracies within so many points count as the same (default: by the level, 0.5 to 2.0).",
+)  # fmt: skip
+@click.option("--profile", type=click.Choice(PROFILES), default="full", show_default=True, help="Runs to compare.")
+@click.pass_context
+def compare(ctx: click.Context, a: Path, b: Path, as_json: bool, margin: float | None, profile: str) -> None:
+    """Compare the runs of A with those of B: the same bits, equivalent, or different.
+
+    Each is a state folder, a bundle or a folder of reports. Exit code 1 where something differs.
+    """
+    from repro.judge import compare as judging
+    from repro.progress import table
+    from repro.report import comparing
+    from repro.spec.loading import load_all
+
+    rows = judging.compare(load_all(), comparing.read(a, profile), comparing.read(b, profile), profile, margin)
+    if as_json:
+        click.echo(comparing.as_json(rows, profile))
+    else:
+        table.show(comparing.COLUMNS, comparing.lines(rows), comparing.NUMBERS, click.echo)
+        click.echo(comparing.summary(rows))
+    if comparing.differs(rows):
+        ctx.exit(1)

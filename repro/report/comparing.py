@@ -1,0 +1,83 @@
+"""Two collections of records from folders, and their comparison as a table and as JSON."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from repro import bundle
+from repro.errors import UserError
+from repro.judge.compare import WORDS, Compared
+from repro.judge.records import enters
+from repro.record import RunRecord, read_records
+from repro.report import evidence
+from repro.report.markdown import DASH, percent, plural, signed
+
+SCHEMA = 1
+COLUMNS = ("experiment", "measured", "runs A", "runs B", "A", "B", "B - A", "90 % interval", "margin", "result", "why")
+NUMBERS = (2, 3, 4, 5, 6, 7, 8)
+_PATTERNS = ("runs/*/record*.json", "*/evidence/*.json", "evidence/*.json")
+
+
+def read(folder: Path, profile: str = "full") -> list[RunRecord]:
+    """Return the records of a profile in a state folder, a bundle, or a folder of reports or of one of them.
+
+    Raises UserError for a folder that is none of these, and for one that holds no finished run of the profile.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; name a state folder, a bundle or a folder of reports")
+    if (folder / "bundle.json").exists():
+        records = [evidence.check(record, f"{folder}: {record.run_key}") for record, _ in bundle.load(folder)]
+    else:
+        found = (one for pattern in _PATTERNS for one in read_records(folder, pattern))
+        records = [evidence.check(record, str(path)) for path, record in found]
+    if not records:
+        expected = "runs/ (a state folder), bundle.json (a bundle) or */evidence/ (reports)"
+        raise UserError(f"{folder}: holds no run records; expected a folder with {expected}")
+    if not any(enters(record, profile) for record in records):
+        others = sorted({record.profile for record in records} - {profile})
+        mend = f"name --profile {others[0]}" if others else "name another folder"
+        raise UserError(f"{folder}: none of its {plural(len(records), 'record')} is a finished {profile} run; {mend}")
+    return records
+
+
+def lines(rows: Iterable[Compared]) -> list[tuple[str, ...]]:
+    """Return the table's cells, one line a measured number."""
+    return [_line(row) for row in rows]
+
+
+def _line(row: Compared) -> tuple[str, ...]:
+    interval = DASH if row.low is None else f"{signed(row.low, 2)} to {signed(row.high, 2)}"
+    margin = DASH if row.margin is None else f"{row.margin:g}"
+    word = row.word + (", provisional" if row.provisional and row.word in ("equivalent", "differs") else "")
+    return (
+        f"{row.report}/{row.experiment}", row.measure or DASH, str(row.runs_a), str(row.runs_b), percent(row.a),
+        percent(row.b), signed(row.d, 2), interval, margin, word, "; ".join(_why(row)),
+    )  # fmt: skip
+
+
+def _why(row: Compared) -> list[str]:
+    said = [row.why] if row.why else []
+    if row.shared and row.same < row.shared:
+        said.append(f"{row.same} of {plural(row.shared, 'shared run')} the same bits")
+    if row.drifted:
+        said.append(f"{row.drifted} drifted: one key, one class of environment, other numbers")
+    return said
+
+
+def summary(rows: Sequence[Compared]) -> str:
+    """Return the sentence below the table: how often each word occurs."""
+    counts = Counter(row.word for row in rows)
+    return ", ".join(f"{counts[word]} {word}" for word in WORDS if counts[word])
+
+
+def differs(rows: Iterable[Compared]) -> bool:
+    """Whether any number differs; what is in one collection only does not count as a difference."""
+    return any(row.word == "differs" for row in rows)
+
+
+def as_json(rows: Sequence[Compared], profile: str) -> str:
+    """Return the comparison as JSON: the rows with every number, and whether any differs."""
+    plain = [asdict(row) for row in rows]
+    return json.dumps({"schema": SCHEMA, "profile": profile, "differs": differs(rows), "rows": plain}, indent=1)
