@@ -78,7 +78,7 @@ def _page(
     }
     context |= {"images": figures.images, "landscapes": figures.landscape_images(bands)}
     context |= {name: figures.pictures(drawn, _SHOWN[name]) for name, drawn in kinds.items()}
-    printed = printed_table(found)
+    printed = Md(printed_table(found))
     lines = max(printed.count("\n") - 1, 0)
     context |= {"budget": budget_table(found), "preflight": preflight.section(report)}
     context["printed"] = cells.folded(
