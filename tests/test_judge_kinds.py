@@ -12,7 +12,7 @@ from repro.judge.claims import judge, judge_all
 from repro.judge.convergence import by_area, by_thresholds, reach, smooth
 from repro.judge.curves import Bands, bands
 from repro.judge.label import label
-from repro.judge.records import Pool
+from repro.judge.records import Pool, number
 from repro.spec import ledger
 from repro.spec.identity import recipe_hash, run_key
 from repro.spec.schema import Claim, Report
@@ -346,3 +346,8 @@ def test_the_pooled_spread_of_a_report_raises_the_prior(report):
     pool = Pool(report, [], {}, "full")
     assert pool.pooled is None
     assert pool.prior(90.0) == pytest.approx(0.2236, abs=1e-4)
+
+
+def test_a_number_of_a_foreign_record_is_finite_or_nothing():
+    assert [number(v) for v in (1, 2.5)] == [1.0, 2.5]
+    assert {number(v) for v in (10**400, float("inf"), float("nan"), True, "3", None)} == {None}

@@ -1,6 +1,7 @@
 """From curves and matrices to a verdict: convergence, bands, trajectories, confusion matrices."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import sqrt
 
 import numpy as np
@@ -48,12 +49,8 @@ def convergence(ratios: Sequence[float], parts: Sequence[Sequence[tuple[str, flo
     back = [name for name, each in logs.items() if statistics.sign_flip([-x for x in each]) <= LEVEL]
     said = f"{found.why}; the sign agrees at {100 * agree:.0f} % of {len(logs)} thresholds"
     if back:
-        return _renamed(found, "mixed", f"{said}, reversed at {', '.join(back)}")
-    return _renamed(found, "supported" if agree >= AGREEING else "mixed", said)
-
-
-def _renamed(found: Verdict, word: str, why: str) -> Verdict:
-    return Verdict(**{**found.__dict__, "word": word, "why": why})
+        return replace(found, word="mixed", why=f"{said}, reversed at {', '.join(back)}")
+    return replace(found, word="supported" if agree >= AGREEING else "mixed", why=said)
 
 
 def trajectory(curves: np.ndarray, published: np.ndarray, error: float, limit: float) -> Verdict:

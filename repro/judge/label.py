@@ -11,9 +11,6 @@ from dataclasses import dataclass, replace
 from repro.judge.rows import Row
 from repro.judge.statistics import benjamini_hochberg
 
-#: share of false ones among the negative verdicts below which a q-value is worth a mark
-FALSE_DISCOVERY = 0.10
-
 
 @dataclass(frozen=True)
 class Label:

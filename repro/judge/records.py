@@ -107,8 +107,13 @@ def left_out(groups: Iterable[Groups], used: Iterable[int]) -> str:
 
 def number(value: Any) -> float | None:
     """Return a record's value as a finite float, else None: records are not to be trusted with types."""
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if good else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:  # an integer beyond every float
+        return None
+    return found if math.isfinite(found) else None
 
 
 @dataclass(frozen=True)

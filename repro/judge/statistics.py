@@ -171,15 +171,6 @@ def least_difference(percent: float) -> float:
     return 1.96 * sqrt(2) * jordan_sd(percent)
 
 
-def holm(ps: Sequence[float]) -> list[float]:
-    """Return Holm's adjusted probabilities, in the order given."""
-    order, found, highest = np.argsort(ps, kind="stable"), [0.0] * len(ps), 0.0
-    for rank, place in enumerate(order):
-        highest = max(highest, min(1.0, (len(ps) - rank) * ps[place]))
-        found[place] = highest
-    return found
-
-
 def benjamini_hochberg(ps: Sequence[float]) -> list[float]:
     """Return Benjamini and Hochberg's q-values, in the order given."""
     order, found, lowest = np.argsort(ps, kind="stable")[::-1], [0.0] * len(ps), 1.0

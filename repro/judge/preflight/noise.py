@@ -7,21 +7,9 @@ from math import sqrt
 import numpy as np
 from scipy.stats import norm
 
-from repro.judge.preflight.finding import TEST, Finding, measured, names, shown, tables_of
+from repro.judge.preflight.finding import Finding, measured, names, shown, tables_of
+from repro.judge.statistics import jordan_sd, least_difference
 from repro.spec.schema import MeasuredClaim, OrderClaim, Report
-
-
-def run_sd(percent: float) -> float:
-    """Return the run-to-run sd in points of a converged network on the test images: sqrt(error / 2n).
-
-    Errors of converged networks are close to independent over images (Jordan 2024, arXiv 2304.01910).
-    """
-    return 100 * sqrt((1 - percent / 100) / (2 * TEST))
-
-
-def least_difference(percent: float) -> float:
-    """Return the points by which two single runs of one recipe differ in 1 of 20 cases: 1.96 sqrt(2) run_sd."""
-    return 1.96 * sqrt(2) * run_sd(percent)
 
 
 def order_probability(values: Sequence[float], sd: float) -> float:
@@ -74,7 +62,7 @@ def _groups(pairs: list[tuple[float, float]]) -> list[set[float]]:
 
 def _floor(report: Report, values: list[float], ids: tuple[str, ...]) -> Finding:
     mean = sum(values) / len(values)
-    sd, least = run_sd(mean), least_difference(mean)
+    sd, least = jordan_sd(mean), least_difference(mean)
     chance = order_probability(values, sd)
     low, high = values[0], values[-1]
     numbers: dict[str, float | int | str] = {
