@@ -12,6 +12,7 @@ from repro.judge.rows import NEGATIVE, POSITIVE, WORDS, Verdict
 from repro.report import badges, tables
 from repro.report.verdicts import verdicts_json
 from repro.spec import ledger
+from repro.spec.sourcing import SOURCES
 
 REPORTS = {"demo2020": demo()}
 NUMBER = {"type": ["number", "null"]}
@@ -34,6 +35,10 @@ SCHEMA = closed({
             "published": NUMBER, "ours": NUMBER, "n": {"type": "integer", "minimum": 0}, "state": {"type": "string"},
             "runs": {"type": "array", "items": {"type": "string", "pattern": "^[0-9a-f]{16}$"}, "uniqueItems": True},
             "environments": {"type": "array", "items": {"type": "string"}},
+            "evidence": {"type": "array", "minItems": 1, "items": closed({
+                "source": {"enum": list(SOURCES)}, "says": {"type": "string"}, "value": NUMBER,
+                "agrees": {"type": ["boolean", "null"]},
+            })},
             "verdict": closed({f.name: TYPES.get(f.name, NUMBER) for f in fields(Verdict)}),
         })},
     })},

@@ -5,19 +5,22 @@ from textwrap import fill
 
 from repro.judge.claims import Row
 from repro.report.badges import word
+from repro.report.ladders import item_words
 from repro.report.markdown import one_line, plural
 from repro.report.values import EXACT, ours, published
 from repro.spec.claims import UntestableClaim
 from repro.spec.schema import Report
 
 WIDTH = 79
+#: items of the checklist that every note asks for
+_ASKED = ("seeds", "runs", "data_split", "weights", "versions")
 
 
 def letter(report: Report, rows: Sequence[Row]) -> str:
     """Return the note; `rows` are the report's judged claims. Questions are numbered through, assumed values first."""
     own = [row for row in rows if row.report == report.id]
     sections = [_opening(report, own), *_assumed(report), *_findings(report), *_deviations(report)]
-    sections += [*_questions(report), _results(own), _asked()]
+    sections += [*_questions(report), _results(own), _asked(report)]
     return "\n\n".join(sections) + "\n"
 
 
@@ -110,16 +113,18 @@ def _result(row: Row) -> str:
     return f"{what}ours {ours(row)}, {counted}: {word(row)}{early}"
 
 
-def _asked() -> str:
-    lines = (
-        _item("-", text)
-        for text in (
-            "the seeds, or word that none were set, and how many runs stand behind each number;",
-            "the split into training and validation images, best as lists of indices;",
-            "the weights that the numbers were read from;",
-            "the log of the training, and the versions of the libraries it ran with.",
-        )
-    )
+def _asked(report: Report) -> str:
+    texts = [
+        "the seeds, or word that none were set, and how many runs stand behind each number;",
+        "the split into training and validation images, best as lists of indices;",
+        "the weights that the numbers were read from;",
+        "the log of the training, and the versions of the libraries it ran with.",
+    ]
+    known = report.checklist.looked_up()
+    unsaid = [item_words(item) for item in known if known[item].state == "nowhere" and item not in _ASKED]
+    if unsaid:
+        texts.insert(3, f"{_names(unsaid)}, found in neither text nor code;")
+    lines = (_item("-", text) for text in texts)
     return _section("What would help us most", "", lines) + "\n\nThank you for making the work public."
 
 

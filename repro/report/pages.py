@@ -5,11 +5,13 @@ from typing import Any
 
 from repro.judge import label
 from repro.judge.claims import Row
+from repro.judge.ladder import ladders
 from repro.judge.records import number as finite
 from repro.record import RunRecord
 from repro.report import cells, machines, protocols
 from repro.report.cells import bullets, folded
 from repro.report.figures import Arm
+from repro.report.ladders import checklist_table, headline_ladders, other_ladders
 from repro.report.markdown import Md, code, join, md, number, plural, prose, table
 from repro.report.sentences import sentence_table, untestable
 from repro.report.tables import READING_WORDS, facts, shared_and_own
@@ -28,6 +30,7 @@ def context(report: Report, rows: list[Row], arms: list[Arm], records: list[RunR
         "label": label.label(rows) if profile == "full" else None,
         "headline": cells.headline_table([row for row in rows if row.headline], profile),
         **described(report, arms),
+        **sourced(report, rows, profile),
         **judged(rows, measured, profile),
         "provisional": cells.provisional_note(rows) if profile == "full" else "",
         "protocols": protocols.protocol_words(rows, [record for _, record in runs]),
@@ -62,6 +65,16 @@ def described(report: Report, arms: list[Arm]) -> dict[str, Any]:
             ([prose(t) for t in (d.theirs, d.ours, d.why, d.effect)] for d in report.deviations),
         ),
     }  # fmt: skip
+
+
+def sourced(report: Report, rows: list[Row], profile: str) -> dict[str, Any]:
+    """Return the reporting checklist, and what each published number rests on."""
+    found = ladders(report, rows)
+    return {
+        "checklist": checklist_table(report),
+        "ladders": headline_ladders(report, found, profile),
+        "other_ladders": other_ladders(report, found, profile),
+    }
 
 
 def judged(rows: list[Row], measured: list[Row], profile: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from repro.record import RunRecord, write_atomically
 from repro.report import cells, data, figures, html, pages, preflight, tables
 from repro.report.badges import badges
 from repro.report.brackets import budget_table, printed_table
+from repro.report.ladders import glance_checklist
 from repro.report.markdown import Md, code, escape, plural, prose
 from repro.report.verdicts import verdicts_json
 from repro.spec.schema import Report
@@ -113,6 +114,7 @@ def _overview(reports: dict[str, Report], rows: list[Row], records: list[RunReco
         states=", ".join(f"{words.count(word)} {word}" for word in order if word in words),
         runs=plural(sum(record.report in reports for record in records), "run record"),
         provisional=cells.provisional_note(rows) if profile == "full" else "",
+        checklist=glance_checklist(reports),
         strangers=sorted({record.report for record in records} - set(reports)),
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from repro.judge.claims import Row, choose, records_of
 from repro.judge.label import label
+from repro.judge.ladder import Step, ladders
 from repro.judge.rows import Verdict
 from repro.record import RunRecord
 from repro.spec import ledger
@@ -34,7 +35,11 @@ def verdicts_json(reports: Mapping[str, Report], rows: Sequence[Row], records: I
 def _report(report: Report, rows: Sequence[Row], records: Sequence[RunRecord]) -> str:
     claims = {claim.id: claim for claim in report.claims}
     keys: dict[str, list[RunRecord]] = {}
-    lines = [_json(_claim(row, _runs(report, claims.get(row.claim), records, keys))) for row in rows]
+    steps = {row.claim: ladder.steps for ladder in ladders(report, rows) for row in ladder.rows}
+    lines = [
+        _json(_claim(row, _runs(report, claims.get(row.claim), records, keys)) | _evidence(steps[row.claim]))
+        for row in rows
+    ]
     said = ",\n".join(lines)
     return f'{_json(report.id)}: {{"claims": [\n{said}\n], "label": {_json(asdict(label(rows)))}}}'
 
@@ -60,6 +65,11 @@ def _claim(row: Row, runs: Sequence[RunRecord]) -> dict[str, Any]:
         "environments": sorted({record.env_class for record in runs}),
         "verdict": {field.name: _round(getattr(verdict, field.name)) for field in fields(Verdict)},
     }  # fmt: skip
+
+
+def _evidence(steps: Iterable[Step]) -> dict[str, Any]:
+    """Return what each source says of the claim's number; `agrees`: whether it prints as the published one."""
+    return {"evidence": [{"source": s.source, "value": s.value, "agrees": s.agrees, "says": s.says} for s in steps]}
 
 
 def _round(value: Any) -> Any:

@@ -23,6 +23,8 @@ from repro.spec.schema import (
     UntestableClaim,
 )
 
+#: blocks that speak of the file's other keys
+_PROSE = (("assumed",), ("sentences",), ("evidence",), ("checklist",))
 _ALL = ("acc_pct", "loss", "nll", "ece_pct")
 _LOSS = _ALL[:2]
 _METRICS = {
@@ -52,10 +54,17 @@ def check_report(report: Report, lines: Mapping[KeyPath, int], name: str) -> Non
     for index, claim in enumerate(report.claims):
         if found := _claim_fault(claim, report):
             raise refuse(("claims", index, found[0]), found[1])
-    known = {dotted(path) for path in lines if path[:1] not in (("assumed",), ("sentences",))}
+    known = {dotted(path) for path in lines if path[:1] not in _PROSE}
     for key in report.assumed:
         if key not in known:
             raise refuse(("assumed", key), f"no key {key!r} in this file; {_nearest_key(key, known)}")
+    claimed = {claim.id for claim in report.claims}
+    for index, rung in enumerate(report.evidence):
+        if rung.claim not in claimed:
+            text = f"no claim {rung.claim!r} in this file; {nearest(rung.claim, claimed)}"
+            raise refuse(("evidence", index, "claim"), text)
+        if rung.value is not None and rung.decimals is not None and round(rung.value, rung.decimals) != rung.value:
+            raise refuse(("evidence", index, "decimals"), _too_few(rung.decimals, "value", rung.value))
     for index, sentence in enumerate(report.sentences):
         if found := _sentence_fault(sentence, report, known):
             raise refuse(("sentences", index, found[0]), found[1])

@@ -4,12 +4,14 @@ import json
 import re
 from datetime import date
 from pathlib import Path
+from textwrap import fill
 
 from repro.errors import UserError
 from repro.record import write_atomically
 from repro.spec import counting
 from repro.spec.loading import experiments_dir, parse
 from repro.spec.recipe import ResNet
+from repro.spec.sourcing import ITEMS
 
 #: what marks a place that still holds a placeholder
 MARK = "REPLACE"
@@ -55,6 +57,7 @@ def scaffold(report: str, title: str) -> str:
         "WIDTHS": str(list(MODEL.widths)),
         "BLOCKS": str(list(MODEL.blocks)),
         "STEM": str(MODEL.stem),
+        "ITEMS": fill(", ".join(ITEMS), 108, subsequent_indent="# "),
     }
     return re.sub(r"<([A-Z]+)>", lambda match: fields[match[1]], _TEMPLATE)
 
@@ -120,6 +123,16 @@ claims:
 # Every table row, figure, comparison, cause and number of the report, in your words, bound to what answers it.
 sentences: []
 #  - {where: "Table 2", says: "The test accuracy is 12.34 %.", claims: [test-acc]}
+
+# Where else a published number stands: readme, log, notebook, code; `value` and `decimals` where it has a number there.
+evidence: []
+#  - {claim: test-acc, source: log, value: 12.31, decimals: 2, says: "Test accuracy after the last epoch."}
+
+# What one needs to train it again: stated, code_only or nowhere, what is known, and what the code does otherwise.
+# The items: <ITEMS>.
+checklist: {}
+#   seeds: {state: nowhere, says: None is set.}
+#   epochs: {state: stated, says: "100.", differs: The code has 120.}
 
 # What the report leaves open and you had to choose: the path of a key above, and why it has that value.
 assumed: {}

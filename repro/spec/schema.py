@@ -27,12 +27,13 @@ from repro.spec.claims import (
     experiments_of,
 )
 from repro.spec.recipe import Model, Recipe, Slug, Text, refuse
+from repro.spec.sourcing import Checklist, Rung, Stated
 
 __all__ = [
-    "CURVE_PROTOCOLS", "PROTOCOLS", "VAL_PROTOCOLS", "BandClaim", "Claim", "ConfusionClaim", "ConvergenceClaim",
-    "CountClaim", "DataClaim", "Deviation", "Experiment", "Finding", "MeasuredClaim", "Metric", "OrderClaim",
-    "Protocol", "QualitativeClaim", "Reading", "Report", "Sentence", "Source", "Tier", "TimeClaim", "TrajectoryClaim",
-    "TrendClaim", "UntestableClaim", "experiments_of",
+    "CURVE_PROTOCOLS", "PROTOCOLS", "VAL_PROTOCOLS", "BandClaim", "Checklist", "Claim", "ConfusionClaim",
+    "ConvergenceClaim", "CountClaim", "DataClaim", "Deviation", "Experiment", "Finding", "MeasuredClaim", "Metric",
+    "OrderClaim", "Protocol", "QualitativeClaim", "Reading", "Report", "Rung", "Sentence", "Source", "Stated",
+    "Tier", "TimeClaim", "TrajectoryClaim", "TrendClaim", "UntestableClaim", "experiments_of",
 ]  # fmt: skip
 
 Reading = Literal["as_written", "as_released", "as_evidenced", "isolated"]
@@ -113,7 +114,10 @@ class Source(Model):
 
 
 class Report(Model):
-    """One YAML: recipe and experiments (already merged), claims, and what was assumed, changed and found."""
+    """One YAML: recipe and experiments (already merged), claims, and what was assumed, changed and found.
+
+    `evidence` says where else than in the text a published number stands, `checklist` what the report says of its runs.
+    """
 
     schema_version: Literal[1] = Field(alias="schema")
     id: ReportId
@@ -123,6 +127,8 @@ class Report(Model):
     experiments: dict[str, Experiment]
     claims: Annotated[tuple[Claim, ...], Field(strict=False)]
     sentences: Annotated[tuple[Sentence, ...], Field(strict=False)] = ()
+    evidence: Annotated[tuple[Rung, ...], Field(strict=False)] = ()
+    checklist: Checklist = Field(default_factory=Checklist)
     assumed: dict[str, Text] = Field(default_factory=dict)
     deviations: Annotated[tuple[Deviation, ...], Field(strict=False)] = ()
     findings: Annotated[tuple[Finding, ...], Field(strict=False)] = ()
