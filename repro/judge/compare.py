@@ -19,8 +19,9 @@ from repro.judge.records import enters, number
 from repro.judge.rows import ENOUGH_RUNS
 from repro.judge.statistics import Interval, Spread
 from repro.record import RunRecord
-from repro.spec.claims import VAL_PROTOCOLS, experiments_of
+from repro.spec.claims import experiments_of
 from repro.spec.identity import folds_of, recipe_hash
+from repro.spec.noted import VAL_PROTOCOLS
 from repro.spec.schema import Experiment, Report
 
 #: every word a comparison can have

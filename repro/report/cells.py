@@ -40,20 +40,20 @@ def bullets(lines: Iterable[Any]) -> Md:
 
 
 def glance_table(rows: Iterable[Row], profile: str, report: bool = True) -> Md:
-    """The overview's table: report, claim, published, ours, difference, n, verdict; `report` keeps the first column."""
+    """The overview's table: report, claim, verdict, published, ours, difference, n; `report` keeps the first column."""
     lines = [
         [
             Md(f"[{row.report}]({row.report}/report.md)"),
             claim_name(row),
+            prose(verdict(row, profile, short=True)),
             published(row),
             ours(row),
             difference(row),
             row.n or "",
-            prose(verdict(row, profile, short=True)),
         ]
         for row in rows
     ]
-    head, align = ["Report", "Claim", "Published", "Ours", "Difference", "n", "Verdict"], "llrrrrl"
+    head, align = ["Report", "Claim", "Verdict", "Published", "Ours", "Difference", "n"], "lllrrrr"
     return table(head, align, lines) if report else table(head[1:], align[1:], [line[1:] for line in lines])
 
 
@@ -62,18 +62,18 @@ def headline_table(rows: Iterable[Row], profile: str) -> Md | str:
     cells = [
         [
             claim_name(row),
-            subject(row),
+            prose(verdict(row, profile, short=True)),
             published(row),
             ours(row),
             difference(row),
             interval(row),
             margin(row),
             row.n or "",
-            verdict(row, profile, True),
+            subject(row),
         ]
         for row in rows
     ]
-    head = ["Claim", "What", "Published", "Ours", "Difference", "90 % interval", "Margin", "n", "Verdict"]
+    head = ["Claim", "Verdict", "Published", "Ours", "Difference", "90 % interval", "Margin", "n", "What"]
     return table(head, "llrrrrrrl", cells) if cells else ""
 
 
@@ -81,6 +81,7 @@ def measured_table(rows: Sequence[Row], profile: str) -> Md:
     """The report page's table of what runs measure; the runs' own values and the ledger's word where there are runs."""
     columns: list[Column] = [
         ("Claim", "l", claim_name),
+        _worded(profile),
         ("Where", "l", lambda row: prose(row.where)),
         ("Protocol", "l", measures),
         ("Published", "r", published),
@@ -91,13 +92,14 @@ def measured_table(rows: Sequence[Row], profile: str) -> Md:
     ]
     if any(len(row.runs) > 1 for row in rows):
         columns.append(("Each run", "l", lambda row: ", ".join(_bare(run.value, row.metric) for run in row.runs)))
-    return _table([*columns, *_ending(rows, profile)], rows)
+    return _table([*columns, *_ending(rows)], rows)
 
 
 def compared_table(rows: Sequence[Row], profile: str) -> Md:
     """The report page's table of claims that compare experiments, and of sentences that others indicate."""
     columns: list[Column] = [
         ("Claim", "l", claim_name),
+        _worded(profile),
         ("Where", "l", lambda row: prose(row.where)),
         ("What", "l", subject),
         ("Published", "r", published),
@@ -106,41 +108,46 @@ def compared_table(rows: Sequence[Row], profile: str) -> Md:
         *_judged(rows),
         ("n", "r", lambda row: row.n or ""),
     ]
-    return _table([*columns, *_ending(rows, profile)], rows)
+    return _table([*columns, *_ending(rows)], rows)
 
 
 def drawn_table(rows: Sequence[Row], profile: str) -> Md:
     """The report page's table of published curves and matrices: how far ours are from them."""
     columns: list[Column] = [
         ("Claim", "l", claim_name),
+        _worded(profile),
         ("Where", "l", lambda row: prose(row.where)),
         ("Experiment", "l", lambda row: code(row.experiment)),
         ("What", "l", subject),
         ("Ours", "r", ours),
         ("n", "r", lambda row: row.n or ""),
     ]
-    return _table([*columns, *_ending(rows, profile)], rows)
+    return _table([*columns, *_ending(rows)], rows)
 
 
 def count_table(rows: Sequence[Row]) -> Md:
     """The report page's table of what arithmetic decides, on the network or on the images."""
     columns: list[Column] = [
         ("Claim", "l", claim_name),
+        ("State", "l", lambda row: row.state),
         ("Where", "l", lambda row: prose(row.where)),
         ("Experiment", "l", lambda row: code(row.experiment) if row.experiment else ""),
         ("Counts", "l", measures),
         ("Published", "r", published),
         ("Ours", "r", ours),
         ("Difference", "r", difference),
-        ("State", "l", lambda row: row.state),
     ]
     return _table(columns, rows)
 
 
-def _ending(rows: Sequence[Row], profile: str) -> list[Column]:
-    declared: list[Column] = [("Declared before", "c", lambda row: row.declared)]
+def _worded(profile: str) -> Column:
+    # Beside the claim's name: wide tables scroll, and this is what a reader came for.
+    return "Verdict", "l", lambda row: prose(verdict(row, profile))
+
+
+def _ending(rows: Sequence[Row]) -> list[Column]:
     run = any(row.runs or row.declared for row in rows)
-    return [*(declared if run else []), ("Verdict", "l", lambda row: prose(verdict(row, profile)))]
+    return [("Declared before", "c", lambda row: row.declared)] if run else []
 
 
 def _judged(rows: Sequence[Row]) -> list[Column]:

@@ -109,7 +109,7 @@ def checklist_table(report: Report) -> Md | str:
     if not known:
         return ""
     lines = [[item_words(item), *_cells(known.get(item))] for item in ITEMS]
-    return table(["To train it again one needs", "Reported", "What is known"], "lll", lines)
+    return table(["A run needs", "Reported", "What is known"], "lll", lines)
 
 
 def _cells(stated: Stated | None) -> list[Any]:
@@ -137,5 +137,5 @@ def glance_checklist(reports: Mapping[str, Report]) -> Md | str:
     if not filled:
         return ""
     lines = [[item_words(item), *(state_words(known.get(item)) for known in filled.values())] for item in ITEMS]
-    grid = table(["To train it again one needs", *filled], "l" * (1 + len(filled)), lines)
+    grid = table(["A run needs", *filled], "l" * (1 + len(filled)), lines)
     return folded(f"{plural(len(lines), 'thing')} a run needs, and where it is said", grid, len(lines))

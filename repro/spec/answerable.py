@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from repro.errors import UserError
 from repro.spec import counting
-from repro.spec.claims import COMPARED
+from repro.spec.comparisons import COMPARED
 from repro.spec.explain import KeyPath, dotted, line_of, nearest
 from repro.spec.recipe import Recipe
 from repro.spec.schema import (

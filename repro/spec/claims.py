@@ -8,40 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from repro.spec.recipe import Count, Float, Model, Positive, Slug, Text, refuse
-
-Metric = Literal["acc_pct", "loss", "nll", "ece_pct"]
-PROTOCOLS = (
-    "last", "best_val_loss", "best_test", "best_test_every10", "best_test_loss", "batch_mean", "last_batch",
-    "train_mode_bn", "augmented_test", "val", "val_augmented", "train_running", "gaussian_noise_0.05",
-    "gaussian_noise_0.1",
-)  # fmt: skip
-#: protocols that are a quantity on the validation split, and so need one
-VAL_PROTOCOLS = ("best_val_loss", "val", "val_augmented")
-#: protocols that have a curve of their own, so that a claim may ask them at an epoch
-CURVE_PROTOCOLS = ("val", "val_augmented", "train_running")
-Protocol = Annotated[
-    str, Field(pattern=rf"^({'|'.join(p.replace('.', '[.]') for p in PROTOCOLS)}|at_epoch:[1-9][0-9]{{0,4}})$")
-]
-Decimals = Annotated[int, Field(ge=0, le=10)]
-Slugs = Annotated[tuple[Slug, ...], Field(strict=False, min_length=2, max_length=32)]
-Epochs = Annotated[tuple[Count, ...], Field(strict=False, min_length=2, max_length=2000)]
-Values = Annotated[tuple[Float, ...], Field(strict=False, min_length=2, max_length=2000)]
-#: a key path of the recipe, such as augment or data.split
-Factor = Annotated[str, Field(pattern=r"^(data|augment|model|loss|optim|schedule|budget)([.][a-z0-9_]+)*$")]
-Factors = Annotated[tuple[Factor, ...], Field(strict=False, min_length=1, max_length=8)]
-#: curves of a run that a trajectory or a comparison of convergence may follow
-CURVES = ("test", "val", "val_augmented", "train", "train_running")
-Curve = Annotated[str, Field(pattern=rf"^({'|'.join(CURVES)})/(acc_pct|loss)$")]
-
-
-class Noted(Model):
-    """What every claim has: an id, its place in the report, and what a reader should know."""
-
-    id: Slug
-    headline: bool = False
-    where: Text
-    note: Text | None = None
+from repro.spec.comparisons import COMPARED, BandClaim, ConvergenceClaim, OrderClaim, TimeClaim, TrendClaim
+from repro.spec.noted import CURVE_PROTOCOLS, Curve, Decimals, Epochs, Metric, Noted, Protocol, Slugs, Values
+from repro.spec.recipe import Count, Float, Positive, Slug, Text, refuse
 
 
 class CountClaim(Noted):
@@ -134,85 +103,6 @@ class MeasuredClaim(Noted):
         return self
 
 
-class OrderClaim(Noted):
-    """A comparison: `metric` of the experiment `higher` is above that of `lower`, in runs paired by seed.
-
-    `gap`: the published difference, where there is one. `factor`: the parts of the recipe that the text names as what
-    differs, where it names any; in what else the two differ, the note says.
-    """
-
-    kind: Literal["order"]
-    higher: Slug
-    lower: Slug
-    metric: Metric = "acc_pct"
-    protocol: Protocol = "last"
-    gap: Positive | None = None
-    decimals: Decimals = 2
-    factor: Factors | None = None
-
-    @model_validator(mode="after")
-    def _two(self) -> "OrderClaim":
-        if self.higher == self.lower:
-            raise refuse("higher and lower are the same experiment; name two", "higher", "lower")
-        return self
-
-
-class TrendClaim(Noted):
-    """A monotone relation: `metric` rises (or falls) along `experiments`, in this order; `factor` as in `order`."""
-
-    kind: Literal["trend"]
-    experiments: Slugs
-    direction: Literal["rising", "falling"] = "rising"
-    metric: Metric = "acc_pct"
-    protocol: Protocol = "last"
-    factor: Factors | None = None
-
-
-class ConvergenceClaim(Noted):
-    """One experiment reaches good values of a curve in fewer epochs than another."""
-
-    kind: Literal["convergence"]
-    faster: Slug
-    slower: Slug
-    curve: Curve = "test/acc_pct"
-
-    @model_validator(mode="after")
-    def _two(self) -> "ConvergenceClaim":
-        if self.faster == self.slower:
-            raise refuse("faster and slower are the same experiment; name two", "faster", "slower")
-        return self
-
-
-class TimeClaim(Noted):
-    """One experiment takes less time than another: a ratio, measured side by side on one device, never from records.
-
-    `ratio`: the published time of `longer` over that of `shorter`, where there is one.
-    """
-
-    kind: Literal["time"]
-    shorter: Slug
-    longer: Slug
-    ratio: Positive | None = None
-    decimals: Decimals = 2
-
-    @model_validator(mode="after")
-    def _two(self) -> "TimeClaim":
-        if self.shorter == self.longer:
-            raise refuse("shorter and longer are the same experiment; name two", "shorter", "longer")
-        return self
-
-
-class BandClaim(Noted):
-    """Of two groups of experiments, one has the narrower band of step losses over its learning rates.
-
-    The band at a step reaches from the lowest to the highest loss of the group; its width is the mean over all steps.
-    """
-
-    kind: Literal["band"]
-    narrower: Slugs
-    wider: Slugs
-
-
 class TrajectoryClaim(Noted):
     """A published curve, point by point: `values[i]` after `epochs[i]` epochs, in our count from 1.
 
@@ -295,11 +185,6 @@ class UntestableClaim(Noted):
     why: Text
 
 
-#: claims of several experiments, and the fields that name them
-COMPARED: dict[str, tuple[str, ...]] = {
-    "order": ("higher", "lower"), "trend": ("experiments",), "convergence": ("faster", "slower"),
-    "time": ("shorter", "longer"), "band": ("narrower", "wider"),
-}  # fmt: skip
 Claim = Annotated[
     CountClaim | DataClaim | MeasuredClaim | OrderClaim | TrendClaim | ConvergenceClaim | TimeClaim | BandClaim
     | TrajectoryClaim | ConfusionClaim | QualitativeClaim | UntestableClaim,

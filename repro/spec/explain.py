@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
-from repro.spec.claims import CURVES
+from repro.spec.noted import CURVES
 from repro.spec.recipe import Model, Recipe
 from repro.spec.schema import PROTOCOLS, Experiment, Report
 

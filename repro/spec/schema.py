@@ -6,26 +6,18 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from repro.spec.claims import (
-    CURVE_PROTOCOLS,
-    PROTOCOLS,
-    VAL_PROTOCOLS,
-    BandClaim,
     Claim,
     ConfusionClaim,
-    ConvergenceClaim,
     CountClaim,
     DataClaim,
     MeasuredClaim,
-    Metric,
-    OrderClaim,
-    Protocol,
     QualitativeClaim,
-    TimeClaim,
     TrajectoryClaim,
-    TrendClaim,
     UntestableClaim,
     experiments_of,
 )
+from repro.spec.comparisons import BandClaim, ConvergenceClaim, OrderClaim, TimeClaim, TrendClaim
+from repro.spec.noted import CURVE_PROTOCOLS, PROTOCOLS, VAL_PROTOCOLS, Metric, Protocol
 from repro.spec.recipe import Model, Recipe, Slug, Text, refuse
 from repro.spec.sourcing import Checklist, Rung, Stated
 
