@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from repro import plots
+from repro.plots import style
 from repro.plots.bands import WINDOWS, windows
 
 
@@ -63,3 +64,19 @@ def test_bands_are_deterministic_and_png_too():
     named = {"first": band(), "second": band(width=2.0)}
     assert plots.bands_figure(named, "t") == plots.bands_figure(dict(named), "t")
     assert plots.bands_figure(named, "t", kind="png").startswith(b"\x89PNG")
+
+
+def test_a_figure_is_drawn_once_and_is_what_matplotlib_itself_saves(monkeypatch):
+    def saved(figure, out):
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+
+    curves = {"test/acc_pct": [np.linspace(10, 90, 40)], "test/loss": [np.geomspace(2.3, 0.1, 40)]}
+    matrix = np.eye(10) * 900 + 10
+    draws = (
+        lambda: plots.curves_figure(curves, "A run"),
+        lambda: plots.bands_figure({"first": band(), "second": band(width=2.0)}, "Bands"),
+        lambda: plots.confusion_figure(matrix, [str(i) for i in range(10)], "A matrix"),
+    )
+    ours = [draw() for draw in draws]
+    monkeypatch.setattr(style, "_print_svg", saved)
+    assert ours == [draw() for draw in draws]

@@ -1,1 +1,1 @@
-"""The benchmarks behind the suite's figures of speed, one file each: two ways of one thing, side by side."""
+"""The benchmarks behind the suite's figures of speed, and the times that claims compare: always side by side."""

@@ -1,19 +1,21 @@
 """Commands that measure the suite's speed."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
-from repro.cli.options import home, reports_option
-from repro.errors import UserError
+from repro.cli import timing
+from repro.cli.options import home, place_of, reports_option
 
 
 @click.group()
 def bench() -> None:
-    """Measure the suite's speed beside the usual way, on this machine."""
+    """Measure on this machine: the suite beside the usual way, and experiments beside one another."""
+
+
+bench.add_command(timing.time)
 
 
 @bench.command()
@@ -33,11 +35,7 @@ def augment(images: int, repeats: int, as_json: bool, save: bool, out: Path | No
 
     About half a minute. A target that is missed is shown, and is no failure of the command.
     """
-    if save and out:
-        raise UserError(f"--save and --out {out} name two places; give one of them")
-    path = reports_dir / "bench" / "augment.json" if save else out
-    if path:
-        _check_place(path)
+    path = place_of(save, out, reports_dir / "bench" / "augment.json")
     from repro.bench import augment as benchmark
     from repro.record import write_atomically
 
@@ -49,13 +47,6 @@ def augment(images: int, repeats: int, as_json: bool, save: bool, out: Path | No
         click.echo(json.dumps(result, indent=1))
         return
     _show(result)
-
-
-def _check_place(path: Path) -> None:
-    """Refuse, before anything is measured, a place that cannot be written."""
-    there = next(place for place in path.absolute().parents if os.path.lexists(place))
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"{path}: {there} is not a folder that can be written; name another place")
 
 
 def _show(result: dict[str, Any]) -> None:

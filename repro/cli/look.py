@@ -130,6 +130,7 @@ def report(profile: str, out: Path | None, from_mlflow: bool, letter: str | None
 
 
 def _letter(name: str, reports_dir: Path) -> None:
+    from repro.judge import timings
     from repro.report import evidence, tables
     from repro.report.letter import letter
     from repro.spec import ledger
@@ -140,7 +141,8 @@ def _letter(name: str, reports_dir: Path) -> None:
     if name not in reports:
         raise UserError(f"--letter {name}: no such report; {nearest(name, reports)}")
     records = evidence.read(home(), reports_dir)
-    rows = tables.rows({name: reports[name]}, records, ledger.read(reports_dir / "ledger"))
+    ledgers, measured = ledger.read(reports_dir / "ledger"), timings.read(reports_dir)
+    rows = tables.rows({name: reports[name]}, records, ledgers, timings=measured)
     click.echo(letter(reports[name], rows), nl=False)
 
 

@@ -28,6 +28,19 @@ reports_option = click.option(
 offline_option = click.option("--offline", is_flag=True, help="Leave MLflow out; records can be imported later.")
 
 
+def place_of(save: bool, out: Path | None, saved: Path) -> Path | None:
+    """Return where figures are to be written; raises UserError for two places, and for one that cannot be written."""
+    if save and out:
+        raise UserError(f"--save and --out {out} name two places; give one of them")
+    path = saved if save else out
+    if path is None:
+        return None
+    there = next(place for place in path.absolute().parents if os.path.lexists(place))
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"{path}: {there} is not a folder that can be written; name another place")
+    return path
+
+
 def seeds_of(_ctx: click.Context, _param: click.Parameter, text: str) -> list[int]:
     """Parse `0`, `0-2` or `0,3,5` into seeds, each once, in the order given."""
     seeds: list[int] = []

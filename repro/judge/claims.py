@@ -6,12 +6,13 @@ A row states numbers, not a verdict. Each kind of claim has a function that make
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from repro.judge import compared, curves, exact, label
+from repro.judge import compared, curves, exact, label, timing
 from repro.judge.convergence import convergence
 from repro.judge.measured import measured
 from repro.judge.orders import ORDER_PROTOCOLS, order_spread
 from repro.judge.records import Ledgers, Pool, by_seed, choose, enters, records_of
 from repro.judge.rows import ENOUGH_RUNS, OrderSpread, Row, RunValue
+from repro.judge.timings import NONE, Timings
 from repro.record import RunRecord
 from repro.spec.schema import Claim, Report
 
@@ -25,29 +26,39 @@ _EXACT: dict[str, Callable[[Report, Any], Row]] = {
     "conjecture": exact.untestable,
 }  # fmt: skip
 _RUN: dict[str, Callable[[Pool, Any], Row]] = {
-    "point": measured, "loss": measured, "order": compared.order, "trend": compared.trend, "time": compared.time,
+    "point": measured, "loss": measured, "order": compared.order, "trend": compared.trend, "time": timing.time,
     "convergence": convergence, "band": curves.band, "trajectory": curves.trajectory, "confusion": curves.confusion,
 }  # fmt: skip
 
 
 def judge(
-    report: Report, claim: Claim, records: Iterable[RunRecord], ledgers: Ledgers | None = None, profile: str = "full"
-) -> Row:
-    """Set one claim beside the records; `ledgers` maps a ledger's id to its {report/claim: hash}."""
-    return _judge(Pool(report, list(records), ledgers or {}, profile), claim)
+    report: Report, claim: Claim, records: Iterable[RunRecord], ledgers: Ledgers | None = None, profile: str = "full",
+    timings: Timings = NONE,
+) -> Row:  # fmt: skip
+    """Set one claim beside the records; `ledgers` maps a ledger's id to its {report/claim: hash}.
+
+    `timings` are measurements side by side, which alone answer claims of time.
+    """
+    return _judge(Pool(report, list(records), ledgers or {}, profile, timings), claim, {})
 
 
 def judge_all(
-    report: Report, records: Iterable[RunRecord], ledgers: Ledgers | None = None, profile: str = "full"
-) -> list[Row]:
+    report: Report, records: Iterable[RunRecord], ledgers: Ledgers | None = None, profile: str = "full",
+    timings: Timings = NONE,
+) -> list[Row]:  # fmt: skip
     """Set every claim of a report beside the records, in the file's order; negative verdicts have their q-values."""
-    pool = Pool(report, list(records), ledgers or {}, profile)
-    return label.with_q_values([_judge(pool, claim) for claim in report.claims])
+    pool = Pool(report, list(records), ledgers or {}, profile, timings)
+    known: dict[str, Row] = {}
+    return label.with_q_values([_judge(pool, claim, known) for claim in report.claims])
 
 
-def _judge(pool: Pool, claim: Any) -> Row:
-    if claim.kind in _EXACT:
-        return _EXACT[claim.kind](pool.report, claim)
-    if claim.kind == "qualitative":
-        return compared.qualitative(pool, claim, lambda other: _judge(pool, other))
-    return _RUN[claim.kind](pool, claim)
+def _judge(pool: Pool, claim: Any, known: dict[str, Row]) -> Row:
+    """Judge a claim once: a sentence asks for those that indicate it, which have rows of their own."""
+    if claim.id not in known:
+        if claim.kind in _EXACT:
+            known[claim.id] = _EXACT[claim.kind](pool.report, claim)
+        elif claim.kind == "qualitative":
+            known[claim.id] = compared.qualitative(pool, claim, lambda other: _judge(pool, other, known))
+        else:
+            known[claim.id] = _RUN[claim.kind](pool, claim)
+    return known[claim.id]

@@ -1,4 +1,4 @@
-"""Claims that compare experiments by one number each: order, trend, time; and sentences that other claims indicate."""
+"""Claims that compare experiments by one number each: order, trend; and sentences that other claims indicate."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,7 +14,7 @@ from repro.judge.records import Groups, Pool, environment, left_out, means, numb
 from repro.judge.rows import Row, Verdict, row
 from repro.record import RunRecord
 from repro.spec.claims import experiments_of
-from repro.spec.schema import OrderClaim, QualitativeClaim, TimeClaim, TrendClaim
+from repro.spec.schema import OrderClaim, QualitativeClaim, TrendClaim
 
 
 def order(pool: Pool, claim: OrderClaim) -> Row:
@@ -92,16 +92,6 @@ def _tau(ours: list[float]) -> float:
     return number(float(kendalltau(range(len(ours)), ours).statistic)) or 0.0  # NaN where all are equal: no order
 
 
-def time(pool: Pool, claim: TimeClaim) -> Row:
-    """State that records say nothing of it: machines differ, and runs share them."""
-    return row(
-        pool.report, claim, "not measured", "times are compared side by side on one device, never from records",
-        experiments=experiments_of(claim), what=f"`{claim.shorter}` in less time than `{claim.longer}`",
-        published=claim.ratio, reference=claim.ratio, decimals=claim.decimals,
-        verdict=Verdict("not judged", "no measurement side by side yet"),
-    )  # fmt: skip
-
-
 def qualitative(pool: Pool, claim: QualitativeClaim, judge: Callable[[Any], Row]) -> Row:
     """List the states of what indicates a sentence; its own state and n are the primary indicator's."""
     claims = {other.id: other for other in pool.report.claims}
@@ -109,9 +99,12 @@ def qualitative(pool: Pool, claim: QualitativeClaim, judge: Callable[[Any], Row]
     first = rows[claim.primary]
     details = tuple(_indicated(found, name == claim.primary) for name, found in rows.items())
     words = {name: found.verdict.word if found.verdict else "not run" for name, found in rows.items()}
+    verdict = deciding.qualitative(words, claim.primary)
+    if verdict.word == "not run" and first.kind == "time" and first.n:  # measured, in a way that does not count
+        verdict = replace(verdict, word="not judged")
     return row(
         pool.report, claim, first.state, first.reason, what=claim.text, n=first.n, declared=first.declared,
-        details=details, verdict=deciding.qualitative(words, claim.primary) if pool.profile == "full" else None,
+        details=details, verdict=verdict if pool.profile == "full" else None,
     )  # fmt: skip
 
 

@@ -52,8 +52,9 @@ def convergence(pool: Pool, claim: ConvergenceClaim) -> Row:
 
 def by_thresholds(fast: np.ndarray, slow: np.ndarray) -> Pair | None:
     """Compare two accuracy curves by the epochs they take to 60, 65, ... %; None where no threshold is passed."""
-    ends = min(smooth(fast)[-1], smooth(slow)[-1]) - REACHED
-    parts = tuple((f"{t} %", float(reach(fast, t)), float(reach(slow, t))) for t in THRESHOLDS if t <= ends)
+    fast, slow = smooth(fast), smooth(slow)
+    ends = min(fast[-1], slow[-1]) - REACHED
+    parts = tuple((f"{t} %", float(_first(fast, t)), float(_first(slow, t))) for t in THRESHOLDS if t <= ends)
     return Pair(geometric_mean(s / f for _, f, s in parts), parts) if parts else None
 
 
@@ -66,8 +67,12 @@ def by_area(fast: np.ndarray, slow: np.ndarray) -> Pair | None:
 
 def reach(values: np.ndarray, threshold: float) -> int:
     """Return the first epoch, from 1, in which the smoothed curve has the threshold; the last where it never has."""
-    reached = np.flatnonzero(smooth(values) >= threshold)
-    return int(reached[0]) + 1 if len(reached) else len(values)
+    return _first(smooth(values), threshold)
+
+
+def _first(smoothed: np.ndarray, threshold: float) -> int:
+    reached = np.flatnonzero(smoothed >= threshold)
+    return int(reached[0]) + 1 if len(reached) else len(smoothed)
 
 
 def smooth(values: np.ndarray | Sequence[float]) -> np.ndarray:

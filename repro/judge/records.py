@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from repro.judge import statistics
+from repro.judge.timings import NONE, Timings
 from repro.record import RunRecord
 from repro.spec import ledger
 from repro.spec.identity import folds_of, recipe_hash
@@ -39,6 +40,23 @@ def records_of(report: Report, experiment: str, records: Iterable[RunRecord], pr
 def enters(record: RunRecord, profile: str) -> bool:
     """Whether a record belongs on the pages of a profile; on the full ones it has to count."""
     return record.profile == profile and (profile != "full" or record.counts)
+
+
+def of_profile(records: Iterable[RunRecord], profile: str) -> list[RunRecord]:
+    """Return the records that belong on a profile's pages, each once, sorted by what they are, not where they lay.
+
+    Few need their bytes for that: only those that what names them does not tell apart.
+    """
+    named: dict[Any, list[RunRecord]] = defaultdict(list)
+    for r in records:
+        if enters(r, profile):
+            named[r.report, tuple(r.experiments), r.seed, r.fold or 0, r.started].append(r)
+    each = (named[name] for name in sorted(named))
+    return [r for group in each for r in (group if len(group) == 1 else _by_bytes(group))]
+
+
+def _by_bytes(records: Iterable[RunRecord]) -> list[RunRecord]:
+    return [record for _, record in sorted({r.to_bytes(): r for r in records}.items())]
 
 
 def choose(records: Iterable[RunRecord]) -> tuple[list[RunRecord], list[RunRecord]]:
@@ -118,12 +136,16 @@ def number(value: Any) -> float | None:
 
 @dataclass(frozen=True)
 class Pool:
-    """What one report's claims are judged by: the records, the profile that counts, and the ledgers they name."""
+    """What one report's claims are judged by: the records, the profile that counts, and the ledgers they name.
+
+    `timings`: what was measured side by side; records say nothing of time.
+    """
 
     report: Report
     records: Sequence[RunRecord]
     ledgers: Ledgers
     profile: str
+    timings: Timings = NONE
 
     @cached_property
     def _recipes(self) -> dict[str, str]:

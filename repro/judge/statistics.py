@@ -8,6 +8,7 @@ Accuracies are in percent, their differences and spreads in points.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from math import isfinite, log, sqrt
 from statistics import fmean, median, stdev, variance
@@ -157,13 +158,18 @@ def sign_flip(values: Sequence[float]) -> float:
     Exact up to 16 values, beyond that over 65,536 draws that are always the same.
     """
     n = len(values)
-    if n <= 16:
-        flips = np.array(list(product((1, -1), repeat=n)))
-    else:
-        flips = np.random.default_rng(0).choice((1, -1), (2**16, n))
-        flips[0] = 1
-    means = flips @ np.asarray(values, float) / n
+    means = _flips(n) @ np.asarray(values, float) / n
     return float((means >= fmean(values) - 1e-12).mean())
+
+
+@lru_cache(maxsize=4)
+def _flips(n: int) -> np.ndarray:
+    """Return signs of n values, a row a draw; kept, since a report asks for the same ones hundreds of times."""
+    if n <= 16:
+        return np.array(list(product((1, -1), repeat=n)), np.int8)
+    flips = np.random.default_rng(0).choice((1, -1), (2**16, n)).astype(np.int8)
+    flips[0] = 1
+    return flips
 
 
 def least_difference(percent: float) -> float:

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from repro.plots import strips
 from repro.plots.style import BLUE, GREEN, INK, ORANGE, PURPLE, SKY, VERMILION, new_figure, to_bytes
 
+#: more pieces than this cannot be told apart: they are one bar
+PIECES = 30
 _COLOURS = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE)
 
 
@@ -33,14 +36,20 @@ def cost_figure(lines: Sequence[CostLine], title: str, kind: str = "svg") -> byt
         axes = strips.panel(figure, strips.TITLE, len(lines), (0, longest * 1.03), "hours", heads)
         for i, line in enumerate(lines):
             strips.strip(axes, i, line.name)
-            start = 0.0
-            for hours in line.hours:
-                strips.bar(axes, i, start, start + hours, colour[line.device], (0.5, 0.88), zorder=2)
-                start += hours
-                axes.plot([start, start], [i + 0.5, i + 0.88], color="white", linewidth=1, zorder=3)
+            _bar(axes, i, line.hours, colour[line.device])
             speed = "" if line.images_per_s is None else f"{line.images_per_s:,.0f}"
-            strips.write(axes, heads[0][0], i + strips.MIDDLE, f"{start:,.2f} ({len(line.hours)})", ha="right")
+            hours = f"{sum(line.hours):,.2f} ({len(line.hours)})"
+            strips.write(axes, heads[0][0], i + strips.MIDDLE, hours, ha="right")
             strips.write(axes, heads[1][0], i + strips.MIDDLE, speed, ha="right", color=INK)
         handles = [Patch(facecolor=colour[device], label=strips.shortened(device, 70)) for device in devices]
         strips.legend(figure, handles, 1)
         return to_bytes(figure, kind)
+
+
+def _bar(axes: Any, i: int, hours: Sequence[float], colour: str) -> None:
+    """Draw a line's bar, of few runs a piece a run with white between."""
+    start, pieces = 0.0, hours if len(hours) <= PIECES else (sum(hours),)
+    for piece in pieces:
+        strips.bar(axes, i, start, start + piece, colour, (0.5, 0.88), zorder=2)
+        start += piece
+        axes.plot([start, start], [i + 0.5, i + 0.88], color="white", linewidth=1, zorder=3)

@@ -10,6 +10,8 @@ from repro.plots.style import BLUE, GREY, INK, VERMILION, new_figure, to_bytes
 #: what a verdict comes to -> colour and marker of our mean
 TONES = {"for": (BLUE, "o"), "against": (VERMILION, "s"), "open": ("#555555", "D"), "none": (GREY, "o")}
 _MARGIN = "#cfe3f1"
+#: of more runs than this the dots lie on each other: one is drawn for all within 1 / PLACES of the axis
+RUNS, PLACES = 30, 200
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def _line(axes: Any, i: int, line: ForestLine, mean: float) -> None:
     if line.low is not None and line.high is not None:
         axes.plot([line.low, line.high], [y, y], color=colour, linewidth=2, zorder=4, solid_capstyle="butt")
     low, high = axes.get_xlim()
-    inside = [value for value in line.runs if low <= value <= high]
+    inside = _apart([value for value in line.runs if low <= value <= high], (high - low) / PLACES)
     axes.plot(
         inside, [y + 0.16] * len(inside), "o", color=colour, markersize=3, alpha=0.75, markeredgewidth=0, zorder=5,
     )  # fmt: skip
@@ -100,6 +102,11 @@ def _line(axes: Any, i: int, line: ForestLine, mean: float) -> None:
         axes.plot(
             [mean], [y], marker, color=colour, markeredgecolor="white", markeredgewidth=0.6, markersize=6.5, zorder=6
         )
+
+
+def _apart(values: Sequence[float], breadth: float) -> list[float]:
+    """Return values, of many only the first in each step of `breadth`."""
+    return list(values) if len(values) <= RUNS else list({round(x / breadth): x for x in reversed(values)}.values())
 
 
 def _handles() -> list[Any]:

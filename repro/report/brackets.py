@@ -51,11 +51,12 @@ def bracket_figure(report: Report, brackets: Sequence[Bracket], cache: Path | No
     """Draw a report's brackets, a bar a recipe with the protocols' marks and the published numbers; file -> bytes."""
     if not brackets:
         return {}
-    lines = [_line(found) for found in brackets]
+    lines = [bar(found) for found in brackets]
     return {"bracket.svg": plots.cached(cache, plots.bracket_figure, lines, f"{report.id}: ways of counting")}
 
 
-def _line(found: Bracket) -> plots.BracketLine:
+def bar(found: Bracket) -> plots.BracketLine:
+    """Return a recipe's bracket as a bar of the figure."""
     base = found.mean(found.reference)
     runs = f"{len(found.seeds)} run{'' if len(found.seeds) == 1 else 's'}"
     return plots.BracketLine(

@@ -90,8 +90,8 @@ def measured_table(rows: Sequence[Row], profile: str) -> Md:
         *_judged(rows),
         ("n", "r", lambda row: row.n or ""),
     ]
-    if any(len(row.runs) > 1 for row in rows):
-        columns.append(("Each run", "l", lambda row: ", ".join(_bare(run.value, row.metric) for run in row.runs)))
+    if any(1 < len(row.runs) <= LONG for row in rows):
+        columns.append(("Each run", "l", _each_run))
     return _table([*columns, *_ending(rows)], rows)
 
 
@@ -172,6 +172,11 @@ def label_table(labels: Iterable[tuple[Md, Label]]) -> Md:
 def _table(columns: Sequence[Column], rows: Iterable[Row]) -> Md:
     head, align = [name for name, _, _ in columns], "".join(letter for _, letter, _ in columns)
     return table(head, align, [[cell(row) for _, _, cell in columns] for row in rows])
+
+
+def _each_run(row: Row) -> str:
+    # Of many runs mean and deviation say more; the table of runs has every one.
+    return ", ".join(_bare(run.value, row.metric) for run in row.runs) if len(row.runs) <= LONG else ""
 
 
 def _bare(value: float | None, metric: str | None) -> str:

@@ -6,9 +6,11 @@ A run that answers for several experiments has a row an experiment.
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
-from repro.judge.claims import Row, choose, records_of
+from repro.judge.claims import Row
+from repro.judge.records import Pool
 from repro.judge.records import number as finite
 from repro.record import RunRecord
 from repro.report.markdown import one_line
@@ -60,8 +62,8 @@ def _sharing(reports: Mapping[str, Report]) -> dict[tuple[str, str], list[str]]:
 
 
 def _used(reports: Mapping[str, Report], records: Sequence[RunRecord], profile: str) -> set[int]:
-    arms = ((report, name) for report in reports.values() for name in report.experiments)
-    return {id(r) for report, name in arms for r in choose(records_of(report, name, records, profile))[0]}
+    pools = [Pool(report, records, {}, profile) for report in reports.values()]
+    return {id(r) for pool in pools for name in pool.report.experiments for r in pool.chosen(name)}
 
 
 def run_rows(reports: Mapping[str, Report], records: Iterable[RunRecord], profile: str = "full") -> Rows:
@@ -117,6 +119,9 @@ def csv_bytes(rows: Rows, columns: Sequence[str]) -> bytes:
     return text.getvalue().encode()
 
 
+_line = lru_cache(maxsize=4096)(one_line)  # most texts stand in every run's row
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return ""
@@ -124,5 +129,5 @@ def _cell(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return repr(value)
-    text = one_line(value)
+    text = _line(value)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text  # a spreadsheet would compute it

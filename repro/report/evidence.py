@@ -1,6 +1,8 @@
 """Records on disk: read those of this machine and those committed, and commit what counts and is missing."""
 
+import hashlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from repro.errors import UserError
@@ -33,10 +35,12 @@ def collect(home: Path, reports_dir: Path) -> list[Path]:
 
     The bytes stay the same and nothing is overwritten: a name taken by other bytes gets `-2`, `-3`, ...
     """
-    known = {path.read_bytes() for path in _committed(reports_dir)}
+    local = list(_read(_local(home)))
+    known = {_digest(path.read_bytes()) for path in _committed(reports_dir)} if local else set()
     new = []
-    for data, record in _read(_local(home)):
-        if data in known or not record.counts:
+    for source, record in local:
+        data = source.read_bytes()
+        if _digest(data) in known or not record.counts:
             continue
         path = _free(reports_dir / record.report / "evidence" / record.file_name)
         write_atomically(path, data)
@@ -52,13 +56,18 @@ def _committed(reports_dir: Path) -> list[Path]:
     return sorted(reports_dir.glob("*/evidence/*.json"))
 
 
-def _read(paths: list[Path]) -> list[tuple[bytes, RunRecord]]:
-    found: dict[bytes, RunRecord] = {}
+def _read(paths: list[Path]) -> Iterator[tuple[Path, RunRecord]]:
+    """Yield the records of files, of equal files the first one's."""
+    known: set[bytes] = set()
     for path in paths:
         data = path.read_bytes()
-        if data not in found:
-            found[data] = check(RunRecord.from_bytes(data, str(path)), str(path))
-    return list(found.items())
+        if (digest := _digest(data)) not in known:
+            known.add(digest)
+            yield path, check(RunRecord.from_bytes(data, str(path)), str(path))
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
 
 
 def check(record: RunRecord, name: str) -> RunRecord:

@@ -28,6 +28,8 @@ __all__ = [
     "pictures",
 ]  # fmt: skip
 
+#: the curves that have a place in the figure
+_CURVES = {f"{series}/{group}" for series in plots.SERIES for group in plots.GROUPS}
 _DRAWN_LEVELS = ("best_val_loss", "best_test", "best_test_every10", "best_test_loss")
 
 
@@ -51,6 +53,7 @@ class Arm:
 def arms(report: Report, records: list[RunRecord], profile: str) -> list[Arm]:
     """Return the report's distinct recipes in the file's order, each with its records."""
     found: dict[str, Arm] = {}
+    records = [record for record in records if record.report == report.id]
     for experiment in report.experiments.values():
         sha = recipe_hash(experiment.recipe)
         if sha in found:
@@ -66,7 +69,7 @@ def draw(report: Report, arm: Arm, cache: Path | None = None) -> None:
     if not arm.chosen:
         return
     runs = f"mean of {len(arm.chosen)} runs" if len(arm.chosen) > 1 else "one run"
-    names = sorted({name for record in arm.chosen for name in record.curves})
+    names = sorted(_CURVES & {name for record in arm.chosen for name in record.curves})
     curves = {name: [r.curves[name] for r in arm.chosen if name in r.curves] for name in names}
     band = f"{runs}, band: lowest to highest" if len(arm.chosen) > 1 else runs
     if max(record.epochs_done for record in arm.chosen) > 1:  # one epoch is a point, no curve

@@ -39,9 +39,14 @@ def forest(report: Report, rows: Sequence[Row], cache: Path | None = None) -> di
 
 
 def _figure(report: Report, rows: Iterable[Row], words: str, cache: Path | None) -> bytes:
+    return plots.cached(cache, plots.forest_figure, panels(rows), f"{report.id}: {words}")
+
+
+def panels(rows: Iterable[Row]) -> list[plots.ForestPanel]:
+    """Return rows as the panels of a forest plot: accuracies first, then differences of two experiments."""
     rows = list(rows)
     points, orders = ([_line(row) for row in rows if row.kind == kind] for kind in ("point", "order"))
-    panels = [
+    return [
         plots.ForestPanel(label, tuple(lines), furthest)
         for label, lines, furthest in (
             ("ours − published, points", points, FURTHEST),
@@ -49,7 +54,6 @@ def _figure(report: Report, rows: Iterable[Row], words: str, cache: Path | None)
         )
         if lines
     ]
-    return plots.cached(cache, plots.forest_figure, panels, f"{report.id}: {words}")
 
 
 def _line(row: Row) -> plots.ForestLine:

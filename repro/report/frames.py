@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from repro.errors import UserError
+from repro.judge import timings
+from repro.judge.records import of_profile
 from repro.record import RunRecord
 from repro.report import data, evidence, tables
 from repro.spec import ledger
@@ -45,8 +47,8 @@ def load(reports_dir: Path, home: Home = None, profile: str = "full") -> Results
         raise UserError(f"profile {profile!r}: no such profile; choose one of {', '.join(PROFILES)}")
     if not reports_dir.is_dir():
         raise UserError(f"{reports_dir}: no such folder of evidence; run from the repository or name its reports/")
-    reports, records = load_all(), tables.of_profile(_records(reports_dir, home), profile)
-    rows = tables.rows(reports, records, ledger.read(reports_dir / "ledger"), profile)
+    reports, records = load_all(), of_profile(_records(reports_dir, home), profile)
+    rows = tables.rows(reports, records, ledger.read(reports_dir / "ledger"), profile, timings.read(reports_dir))
     runs = data.run_rows(reports, records, profile)
     return Results(
         runs=frame(runs, data.run_columns(runs)),

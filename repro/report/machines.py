@@ -1,10 +1,27 @@
 """Where runs were made, what they cost, and which repeat others: tables of a report's page."""
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from statistics import median
+from typing import Any, TypeVar
+
 from repro.judge.records import number as finite
 from repro.record import RunRecord
 from repro.report.figures import Arm
 from repro.report.markdown import Md, code, number, signed, table
 from repro.report.values import figure
+
+#: of an experiment with more runs than this, a page shows the first few one by one, and then all or the rest together
+MOST, FIRST = 15, 3
+_T = TypeVar("_T")
+_Environment = tuple[str, tuple[tuple[str, str], ...]]
+_Lettered = dict[_Environment, str]
+
+
+def first(runs: Sequence[_T]) -> Sequence[_T]:
+    """Return the runs of an experiment that a page shows one by one."""
+    return runs if len(runs) <= MOST else runs[:FIRST]
 
 
 def seed_of(record: RunRecord) -> str:
@@ -29,29 +46,54 @@ def _version(key: str, value: str) -> str:
     return {"True": "yes", "False": "no", "None": ""}.get(value, short)
 
 
-def _environment(record: RunRecord) -> tuple[str, tuple[tuple[str, str], ...]]:
+def _environment(record: RunRecord) -> _Environment:
     return record.env_class, tuple(sorted((str(key), str(value)) for key, value in record.env.items() if key != "diff"))
 
 
-def _letters(records: list[RunRecord]) -> dict[tuple[str, tuple[tuple[str, str], ...]], str]:
+def _letters(records: list[RunRecord]) -> _Lettered:
     distinct = sorted({_environment(record) for record in records})
     return {env: f"E{i}" for i, env in enumerate(distinct, 1)}
 
 
 def cost_table(runs: list[tuple[Arm, RunRecord]]) -> Md:
-    """What each run cost, and the file that holds its record."""
+    """What each run cost, and the file that holds its record; of many runs of an experiment the later ones together."""
     letters = _letters([record for _, record in runs])
     rows = []
-    for arm, r in runs:
-        energy = finite(r.energy_j)
-        rows.append([
-            code(arm.name), seed_of(r), r.state, letters[_environment(r)],
-            number((finite(r.seconds) or 0) / 3600, 2), number(finite(r.images_per_s)),
-            number(energy / 3.6e6, 2) if energy is not None else "", len(r.resumed) or "",
-            code(r.run_key), code(r.file_name),
-        ])  # fmt: skip
+    for _, group in groupby(runs, key=lambda run: id(run[0])):
+        own = list(group)
+        shown = first(own)
+        rows += [_cost(arm, record, letters) for arm, record in shown]
+        if rest := [record for _, record in own[len(shown) :]]:
+            rows.append(_cost_together(own[0][0], rest, letters))
     head = ["Experiment", "Run", "State", "Machine", "Hours", "Images/s", "kWh", "Resumed", "Run key", "Record"]
     return table(head, "lllcrrrrll", rows)
+
+
+def _cost(arm: Arm, r: RunRecord, letters: _Lettered) -> list[Any]:
+    energy = finite(r.energy_j)
+    return [
+        code(arm.name), seed_of(r), r.state, letters[_environment(r)],
+        number((finite(r.seconds) or 0) / 3600, 2), number(finite(r.images_per_s)),
+        number(energy / 3.6e6, 2) if energy is not None else "", len(r.resumed) or "",
+        code(r.run_key), code(r.file_name),
+    ]  # fmt: skip
+
+
+def _cost_together(arm: Arm, rest: Sequence[RunRecord], letters: _Lettered) -> list[Any]:
+    """Return one line of many runs: hours, energy and resumptions are sums, images a second the median."""
+    energies, speeds = _finite(r.energy_j for r in rest), _finite(r.images_per_s for r in rest)
+    states = Counter(r.state for r in rest)
+    return [
+        code(arm.name), f"{len(rest)} further runs", ", ".join(f"{n} {state}" for state, n in sorted(states.items())),
+        ", ".join(sorted({letters[_environment(r)] for r in rest})),
+        number(sum(_finite(r.seconds for r in rest)) / 3600, 2), number(median(speeds) if speeds else None),
+        number(sum(energies) / 3.6e6, 2) if energies else "", sum(len(r.resumed) for r in rest) or "",
+        "", code("runs.csv"),
+    ]  # fmt: skip
+
+
+def _finite(values: Iterable[Any]) -> list[float]:
+    return [found for value in values if (found := finite(value)) is not None]
 
 
 def replicates_table(arms: list[Arm]) -> Md | str:

@@ -13,9 +13,10 @@ from repro.report.cells import bullets, folded
 from repro.report.figures import Arm
 from repro.report.ladders import checklist_table, headline_ladders, other_ladders
 from repro.report.markdown import Md, code, join, md, number, plural, prose, table
+from repro.report.runs import run_tables
 from repro.report.sentences import sentence_table, untestable
 from repro.report.tables import READING_WORDS, facts, shared_and_own
-from repro.report.values import COMPARED, DRAWN, EXACT, UNTESTABLE, figure, published
+from repro.report.values import COMPARED, DRAWN, EXACT, UNTESTABLE, published
 from repro.spec.schema import Report
 
 
@@ -34,7 +35,7 @@ def context(report: Report, rows: list[Row], arms: list[Arm], records: list[RunR
         **judged(rows, measured, profile),
         "provisional": cells.provisional_note(rows) if profile == "full" else "",
         "protocols": protocols.protocol_words(rows, [record for _, record in runs]),
-        "run_tables": [_run_table(arm, record, measured) for arm, record in runs],
+        "run_tables": run_tables(arms, measured),
         "not_run": not_run(rows),
         "untestable": untestable(rows),
         "sentences": sentence_table(report.sentences),
@@ -142,11 +143,3 @@ def experiments_table(report: Report, arms: list[Arm]) -> Md:
             for e in report.experiments.values()
         ),
     )
-
-
-def _run_table(arm: Arm, record: RunRecord, rows: list[Row]) -> tuple[Md, Md]:
-    extra = [r.protocol for r in rows if r.experiment in arm.names and (r.protocol or "").startswith("at_epoch:")]
-    last = figure(finite(record.value("last", "acc_pct")), "acc_pct")
-    # The title stands in HTML, where Markdown's backslashes would show: ids and numbers only.
-    title = Md(f"{', '.join(arm.names)}, {machines.seed_of(record)}: {last} after the last epoch")
-    return title, protocols.protocol_table(record, [name for name in extra if name])

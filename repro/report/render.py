@@ -1,6 +1,8 @@
 """Render every report's page and the overview: a pure function of specs, records and ledgers."""
 
-from collections.abc import Iterable
+import gc
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from repro.judge.bracket import brackets
 from repro.judge.claims import Ledgers, Row
 from repro.judge.label import label
+from repro.judge.records import of_profile
 from repro.judge.rows import WORDS
+from repro.judge.timings import NONE, Timings
 from repro.record import RunRecord, write_atomically
 from repro.report import cells, data, figures, html, pages, preflight, tables
 from repro.report.badges import badges
@@ -28,17 +32,28 @@ _SHOWN = {
 }
 
 
+@contextmanager
+def _set_aside() -> Iterator[None]:
+    """Spare the garbage collector what is in memory already: it would walk all records again at every few figures."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+@_set_aside()
 def render(
     reports: dict[str, Report], records: Iterable[RunRecord], ledgers: Ledgers, out: Path, profile: str = "full",
-    cache: Path | None = None,
+    cache: Path | None = None, timings: Timings = NONE,
 ) -> list[Path]:  # fmt: skip
     """Write the pages in Markdown and HTML, figures, badges, `verdicts.json` and tables; return the files written.
 
     Only the profile's records enter, for `full` only those that count, each once and in an order of their own.
     Figures and badges left over from an earlier rendering are removed; `cache` is a folder of figures drawn before.
     """
-    records = tables.of_profile({r.to_bytes(): r for r in records}.values(), profile)
-    rows = tables.rows(reports, records, ledgers, profile)
+    records = of_profile(records, profile)
+    rows = tables.rows(reports, records, ledgers, profile, timings)
     written = []
     for name, report in sorted(reports.items()):
         own = [row for row in rows if row.report == name]

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from repro.judge.claims import Ledgers, Row, by_seed, choose, enters, judge_all, records_of
+from repro.judge.claims import Ledgers, Row, by_seed, choose, judge_all, records_of
+from repro.judge.timings import NONE, Timings
 from repro.record import RunRecord
 from repro.spec import counting
 from repro.spec.identity import PROFILES, recipe_hash
@@ -50,16 +51,12 @@ READING_WORDS = {
 
 
 def rows(
-    reports: Mapping[str, Report], records: Iterable[RunRecord], ledgers: Ledgers | None = None, profile: str = "full"
-) -> list[Row]:
+    reports: Mapping[str, Report], records: Iterable[RunRecord], ledgers: Ledgers | None = None, profile: str = "full",
+    timings: Timings = NONE,
+) -> list[Row]:  # fmt: skip
     """Judge every claim of every report, in the order of the files."""
-    records = list(records)
-    return [row for _, report in sorted(reports.items()) for row in judge_all(report, records, ledgers, profile)]
-
-
-def in_order(records: Iterable[RunRecord]) -> list[RunRecord]:
-    """Sort records by what they are, never by where they were found."""
-    return sorted(records, key=lambda r: (r.report, r.experiments, r.seed, r.fold or 0, r.started, r.to_bytes()))
+    records, each = list(records), sorted(reports.items())
+    return [row for _, report in each for row in judge_all(report, records, ledgers, profile, timings)]
 
 
 def status(
@@ -113,11 +110,6 @@ def seeds(records: Iterable[RunRecord]) -> list[int]:
 def complete(experiment: Experiment, records: Iterable[RunRecord]) -> list[int]:
     """Return the seeds whose runs are all there, in order."""
     return sorted(by_seed(experiment.recipe, choose(records)[0]))
-
-
-def of_profile(records: Iterable[RunRecord], profile: str) -> list[RunRecord]:
-    """Return the records that belong on a profile's pages, in order."""
-    return in_order(record for record in records if enters(record, profile))
 
 
 def facts(recipe: Recipe) -> dict[str, str]:

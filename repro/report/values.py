@@ -1,6 +1,6 @@
 """One judged row as numbers and words: published, ours, difference, verdict, state, and what is measured."""
 
-from math import exp
+from math import exp, expm1
 
 from repro.judge.claims import Row
 from repro.report.markdown import DASH, Md, code, join, number, percent, prose, signed
@@ -91,7 +91,8 @@ def verdict(row: Row, profile: str = "full", short: bool = False) -> str:
     if found is None or profile != "full" or row.kind in UNTESTABLE:
         return state(row, profile, short)
     words = found.word
-    if row.n or found.word not in ("not run", "not judged"):
+    # A time that does not count has its rounds too; its reason is what a reader needs.
+    if found.word not in ("not run", "not judged") or (row.n and row.kind != "time"):
         marks = (
             (found.provisional, "provisional"),
             (found.unstable, "unstable training"),
@@ -121,6 +122,8 @@ def margin(row: Row) -> str:
     """The distance within which ours counts as the same."""
     if row.verdict is None or row.verdict.margin is None or row.kind in ("confusion", *EXACT):
         return ""
+    if row.kind == "time":  # of a logarithm
+        return f"±{100 * expm1(row.verdict.margin):.1f} %"
     return f"±{row.verdict.margin:.{1 if is_percent(row.metric) else 3}f}"
 
 

@@ -9,9 +9,10 @@ from dataclasses import asdict, fields
 from math import isfinite
 from typing import Any
 
-from repro.judge.claims import Row, choose, records_of
+from repro.judge.claims import Row
 from repro.judge.label import label
 from repro.judge.ladder import Step, ladders
+from repro.judge.records import Pool
 from repro.judge.rows import Verdict
 from repro.record import RunRecord
 from repro.spec import ledger
@@ -34,26 +35,18 @@ def verdicts_json(reports: Mapping[str, Report], rows: Sequence[Row], records: I
 
 def _report(report: Report, rows: Sequence[Row], records: Sequence[RunRecord]) -> str:
     claims = {claim.id: claim for claim in report.claims}
-    keys: dict[str, list[RunRecord]] = {}
+    pool = Pool(report, records, {}, "full")
     steps = {row.claim: ladder.steps for ladder in ladders(report, rows) for row in ladder.rows}
-    lines = [
-        _json(_claim(row, _runs(report, claims.get(row.claim), records, keys)) | _evidence(steps[row.claim]))
-        for row in rows
-    ]
+    lines = [_json(_claim(row, _runs(pool, claims.get(row.claim))) | _evidence(steps[row.claim])) for row in rows]
     said = ",\n".join(lines)
     return f'{_json(report.id)}: {{"claims": [\n{said}\n], "label": {_json(asdict(label(rows)))}}}'
 
 
-def _runs(
-    report: Report, claim: Claim | None, records: Sequence[RunRecord], known: dict[str, list[RunRecord]]
-) -> list[RunRecord]:
+def _runs(pool: Pool, claim: Claim | None) -> list[RunRecord]:
     """Return the full-protocol runs of a claim's experiments, each once; those of a fold where it asks one."""
     names = experiments_of(claim) if claim is not None and claim.kind not in ("count", "time") else ()
-    for name in names:
-        if name not in known:
-            known[name] = choose(records_of(report, name, records))[0]
     fold = getattr(claim, "fold", None)
-    found = {r.run_key: r for name in names for r in known[name] if fold is None or r.fold == fold}
+    found = {r.run_key: r for name in names for r in pool.chosen(name) if fold is None or r.fold == fold}
     return list(found.values())
 
 

@@ -89,12 +89,8 @@ def fit(
             enter(part_of(epoch), stepper, held)
         if recreate_each_epoch and epoch > 1:
             optimizer = make_optimizer(model.parameters())
-        draws, history = stepper.prepare(seed, epoch), [entry.metrics for entry in entries]
-        model.train()
-        for i in range(stepper.steps):
-            set_lr(optimizer, schedule(epoch, i / stepper.steps, history))
-            stepper.step(i, draws, optimizer)
-            on_step(i + 1, stepper.steps)
+        history = [entry.metrics for entry in entries]
+        train(stepper, optimizer, schedule, history, seed=seed, epoch=epoch, on_step=on_step)
         model.eval()
         logits["last"], measured = measure(stepper, held, seed, epoch)
         metrics, steps = read_out(stepper, measured, every_step)  # the one host sync of the epoch
@@ -112,6 +108,25 @@ def fit(
             break
     model.eval()  # also where nothing was left to train
     return Fitted(entries, logits)
+
+
+def train(
+    stepper: Stepper,
+    optimizer: torch.optim.Optimizer,
+    schedule: Schedule,
+    history: Sequence[dict[str, float]],
+    *,
+    seed: int,
+    epoch: int,
+    on_step: Callable[[int, int], None] = lambda done, of: None,
+) -> None:
+    """Issue an epoch's training: its draws, then a step a batch; nothing waits for the device."""
+    draws = stepper.prepare(seed, epoch)
+    stepper.model.train()
+    for i in range(stepper.steps):
+        set_lr(optimizer, schedule(epoch, i / stepper.steps, history))
+        stepper.step(i, draws, optimizer)
+        on_step(i + 1, stepper.steps)
 
 
 def enter(part: Part, stepper: Stepper, held: Held) -> None:
