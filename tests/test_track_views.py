@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from repro.track import RunInfo, Tracker, ui, views
+from repro.track import Judged, RunInfo, Tracker, ui, views
 from repro.track.notes import report_note
 from repro.track.projection import params, points
 
@@ -59,14 +59,17 @@ def test_an_experiment_has_its_views_once(home, small):
 def test_a_view_names_what_runs_have(home, small):
     tracker = Tracker(home)
     runs = [tracker.project(small(seed), notes=NOTES) for seed in (0, 1)]
-    parent = tracker.summarise("chen2024", "resnet68", "full", [small(seed) for seed in (0, 1)], NOTES)
+    judged = Judged("test-acc", "reproduced", "reproduced")
+    parent = tracker.summarise("chen2024", "resnet68", "full", [small(seed) for seed in (0, 1)], NOTES, judged)
     held = {f"attributes.`{name}`" for name in ("Run Name",)}
     for run_id in (*runs, parent):
         data = tracker.client.get_run(run_id).data
         for kind in ("tags", "metrics", "params"):
             held |= {f"{kind}.`{key}`" for key in getattr(data, kind)}
     states = {key: state for key, (_, state) in views.views().items()}
-    assert set(states["repro-published"]["selectedColumns"]) <= held
+    columns = states["repro-published"]["selectedColumns"]
+    assert set(columns) <= held
+    assert columns.index("tags.`repro.verdict`") == columns.index("metrics.`summary/delta_pp`") + 1
     charted = {f"metrics.`{chart['metricKey']}`" for chart in states["repro-mean"]["compareRunCharts"]}
     assert charted <= held
     for state in states.values():

@@ -1,22 +1,17 @@
 """Carrying a plan out: train, show in MLflow, summarise."""
 
 import time
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repro.errors import UserError
 from repro.execute import local, pool
 from repro.execute.outcome import Job, Outcome
-from repro.judge.claims import choose
 from repro.progress.training import Lines
-from repro.record import RunRecord, read_records
 from repro.spec import ledger
-from repro.spec.schema import Report
 from repro.suite.forecasting import estimate, foresee, threads_of
-from repro.suite.planning import Plan, Say, notes_for
-from repro.track.projection import digest
+from repro.suite.planning import Plan
+from repro.suite.summarising import summarise
 
 if TYPE_CHECKING:
     from repro.track import Tracker
@@ -68,42 +63,3 @@ def _refuse_deleted(plan: Plan, tracker: "Tracker") -> None:
     with tracker.door("looking for the experiments"):
         for run in plan.runs:
             tracker.experiment_id(run.report, run.profile, plan.notes.get(run.key, {}))
-
-
-def summarise(
-    reports: dict[str, Report],
-    home: Path,
-    reports_dir: Path,
-    touched: Iterable[Outcome | RunRecord],
-    tracker: "Tracker",
-    say: Say,
-) -> bool:
-    """Refresh the MLflow parents (mean curves, summary) of the experiments just touched; return whether that went well.
-
-    The means are over this machine's runs and what MLflow shows of the evidence, one record a run key.
-    """
-    records = [t.record if isinstance(t, Outcome) else t for t in touched]
-    groups = {(r.report, r.experiments[0], r.profile) for r in records if r is not None}
-    try:
-        found = _gathered(home, reports_dir, tracker)
-        for report, experiment, profile in sorted(groups):
-            own = [r for r in found if (r.report, r.experiments[0], r.profile) == (report, experiment, profile)]
-            if not own:  # imported beside a run that is being trained here
-                continue
-            chosen, _ = choose(own)
-            tracker.summarise(report, experiment, profile, chosen, notes_for(reports, chosen[0]))
-    except UserError as error:
-        say(f"MLflow's summaries are not up to date: {error}")
-        return False
-    return True
-
-
-def _gathered(home: Path, reports_dir: Path, tracker: "Tracker") -> list[RunRecord]:
-    from repro.report import evidence
-
-    found = {record.to_bytes(): record for _, record in read_records(home / "runs", "*/record.json")}
-    committed = {record.to_bytes(): record for record in evidence.committed(reports_dir)}
-    if new := committed.keys() - found.keys():
-        held = tracker.shown()
-        found |= {data: committed[data] for data in new if digest(data) in held}
-    return list(found.values())

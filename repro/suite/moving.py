@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 from repro.errors import UserError
 from repro.execute import local
-from repro.judge.claims import choose
 from repro.record import RunRecord, read_records
 from repro.spec.schema import Report
-from repro.suite.carrying import open_tracker, summarise
+from repro.suite.carrying import open_tracker
 from repro.suite.planning import Say, notes_for
+from repro.suite.summarising import refresh, summarise
 from repro.track.projection import digest
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def import_bundle(home: Path, folder: Path, offline: bool, reports_dir: Path = P
 def show_evidence(home: Path, reports_dir: Path, say: Say = print) -> tuple[int, int]:
     """Show this machine's finished runs and the committed evidence in MLflow; return (new there, all).
 
-    What MLflow shows already is passed over. The parents' means are over all of it, one record a run key.
+    What MLflow shows already is passed over. The parents' means and verdicts are over all of it, one record a run key.
     """
     from repro.report import evidence
     from repro.spec.loading import load_all
@@ -61,7 +61,7 @@ def show_evidence(home: Path, reports_dir: Path, say: Say = print) -> tuple[int,
     held = tracker.shown()
     new = [member for data, member in members.items() if digest(data) not in held]
     _project(reports, new, tracker, say)
-    _summarise_all(reports, [record for record, _ in members.values()], tracker)
+    refresh(reports, [record for record, _ in members.values()], reports_dir, tracker)
     return len(new), len(members)
 
 
@@ -71,12 +71,3 @@ def _project(reports: dict[str, Report], members: list[Member], tracker: "Tracke
         tracker.project(record, extras=files, notes=notes_for(reports, record))
         if number % 20 == 0:
             say(f"{number} of {len(members)} runs taken into MLflow")
-
-
-def _summarise_all(reports: dict[str, Report], records: list[RunRecord], tracker: "Tracker") -> None:
-    groups: dict[tuple[str, str, str], list[RunRecord]] = {}
-    for record in records:
-        groups.setdefault((record.report, record.experiments[0], record.profile), []).append(record)
-    for (report, experiment, profile), group in sorted(groups.items()):
-        chosen, _ = choose(group)
-        tracker.summarise(report, experiment, profile, chosen, notes_for(reports, chosen[0]))

@@ -1,11 +1,13 @@
 """The pages after the runs: from records, to the reports folder or the state folder."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from repro.record import RunRecord
 from repro.spec import ledger
-from repro.suite.carrying import open_tracker
-from repro.suite.planning import Plan, Say
+
+if TYPE_CHECKING:
+    from repro.suite.planning import Plan, Say
 
 
 def write_pages(profile: str, home: Path, reports_dir: Path, out: Path | None, from_mlflow: bool = False) -> list[Path]:
@@ -13,11 +15,14 @@ def write_pages(profile: str, home: Path, reports_dir: Path, out: Path | None, f
 
     Full pages rest on the evidence: finished full-protocol records of this machine are put there first.
     """
+    from repro.judge import timings
     from repro.report import evidence, render
     from repro.spec.loading import load_all
 
     reports = load_all()
     if from_mlflow:
+        from repro.suite.carrying import open_tracker
+
         tracker = open_tracker(home, offline=False)
         assert tracker is not None
         records = [evidence.check(RunRecord.from_bytes(data, name), name) for name, data in tracker.records()]
@@ -27,20 +32,20 @@ def write_pages(profile: str, home: Path, reports_dir: Path, out: Path | None, f
         records = evidence.read(home, reports_dir)
     ledgers = ledger.read(reports_dir / "ledger")
     out = out or (reports_dir if profile == "full" else home / "reports" / profile)
-    return render.render(reports, records, ledgers, out, profile, home / "figures")
+    return render.render(reports, records, ledgers, out, profile, home / "figures", timings.read(reports_dir))
 
 
-def show_pages(plan: Plan, say: Say) -> None:
-    """Write the pages of a request's profile and say where; after smoke also what the evidence holds."""
+def show_pages(plan: "Plan", say: "Say") -> None:
+    """Write the pages of a request's profile and say where, with the verdicts on the evidence's headline claims."""
     from repro.report import evidence, terminal
 
     home = plan.options.home
     for path in write_pages(plan.profile, home, plan.reports_dir, None):
         if path.name == "README.md":
             say(f"Pages: {path}")
+    held = [record for record in evidence.committed(plan.reports_dir) if record.counts]
     if plan.profile != "full":
-        held = [record for record in evidence.committed(plan.reports_dir) if record.counts]
         overview = plan.reports_dir / "README.md"
         say(f"None of this counts. Full-protocol runs in the evidence: {len(held)}, beside the claims in {overview}.")
-        for line in terminal.headline_lines(plan.reports, held, ledger.read(plan.reports_dir / "ledger")):
-            say(line)
+    for line in terminal.headline_lines(plan.reports, held, ledger.read(plan.reports_dir / "ledger")):
+        say(line)

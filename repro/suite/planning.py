@@ -101,13 +101,18 @@ def plan(
 def notes_of(report: Report, experiment: str) -> dict[str, Any]:
     """Return the words MLflow shows with an experiment: titles, and headline numbers with their places."""
     notes = {"report": report.title, "experiment": report.experiments[experiment].title}
-    measured = [c for c in report.claims if isinstance(c, MeasuredClaim)]
-    for claim in sorted((c for c in measured if c.experiment == experiment), key=lambda c: not c.headline)[:1]:
+    if claim := main_number(report, experiment):
         notes |= {"published": _printed(claim), "where": claim.where}
         notes |= {"metric": claim.metric, "protocol": claim.protocol}
-    if heads := [c for c in measured if c.headline]:
+    if heads := [c for c in report.claims if isinstance(c, MeasuredClaim) and c.headline]:
         notes["headline"] = ", ".join(f"{_printed(c)} for {c.experiment or c.id} ({c.where})" for c in heads[:3])
     return notes
+
+
+def main_number(report: Report, experiment: str) -> MeasuredClaim | None:
+    """Return the published number that stands for an experiment: its headline one, else its first; None without one."""
+    own = [c for c in report.claims if isinstance(c, MeasuredClaim) and c.experiment == experiment]
+    return min(own, key=lambda claim: not claim.headline, default=None)
 
 
 def _printed(claim: MeasuredClaim) -> str:

@@ -6,9 +6,10 @@ be. The truth is the journal and the record: everything here can be done again f
 """
 
 from repro.track.connection import TrackingError
+from repro.track.judged import Judged
 from repro.track.live import Live
 from repro.track.projection import RunInfo
 from repro.track.tracker import Tracker
 from repro.track.ui import check_port, ui, ui_command, ui_env
 
-__all__ = ["Live", "RunInfo", "Tracker", "TrackingError", "check_port", "ui", "ui_command", "ui_env"]
+__all__ = ["Judged", "Live", "RunInfo", "Tracker", "TrackingError", "check_port", "ui", "ui_command", "ui_env"]

@@ -1,6 +1,6 @@
 """The sentences MLflow shows with a report, an experiment and a run: what was published, and where it stands."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _TEXT = 500
@@ -19,6 +19,12 @@ def published_sentence(report: str, experiment: str, notes: Mapping[str, Any]) -
         return f"{experiment} of “{paper}”; no published number is bound to it."
     where = f" ({line(notes['where'])})" if notes.get("where") else ""
     return f"{experiment} of “{paper}”: published {line(notes['published'])}{where}."
+
+
+def judged_note(report: str, experiment: str, notes: Mapping[str, Any], said: str, more: Iterable[str]) -> str:
+    """Return the note of an experiment with verdicts: first what was published and the verdict, then what is behind."""
+    first = published_sentence(report, experiment, notes).removesuffix(".")
+    return "\n\n".join([f"{first}; {line(said)}.", *map(line, more)])
 
 
 def report_note(report: str, profile: str, notes: Mapping[str, Any]) -> str:

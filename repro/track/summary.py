@@ -1,4 +1,4 @@
-"""What MLflow shows of an experiment over its seeds: mean curves, `summary/*`, mean confusion matrix."""
+"""What MLflow shows of an experiment over its seeds: mean curves, `summary/*`, mean confusion matrix, verdicts."""
 
 import math
 import re
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from repro.record import CLASSES, RunRecord
-from repro.track.notes import line, published_sentence
+from repro.track.judged import Judged
+from repro.track.notes import judged_note, line, published_sentence
 from repro.track.projection import Point, RunInfo, as_json, end_of, milliseconds, params, user
 
-VERSION = 2  # of what is computed here: a parent run that shows another one's is made again
+VERSION = 3  # of what is computed here: a parent run that shows another one's is made again
 
 
 @dataclass(frozen=True)
@@ -27,25 +28,60 @@ class Summary:
     files: dict[str, bytes]
 
 
-def over_seeds(experiment: str, records: Sequence[RunRecord], notes: Mapping[str, Any]) -> Summary:
-    """Average an experiment's runs. `notes` may name the `protocol` (last) and `metric` (acc_pct) to summarise."""
+def over_seeds(
+    experiment: str, records: Sequence[RunRecord], notes: Mapping[str, Any], judged: Judged | None = None
+) -> Summary:
+    """Average an experiment's runs. `notes` may name the `protocol` (last) and `metric` (acc_pct) to summarise.
+
+    Where the experiment is judged, `summary/*` are the judge's numbers, as the pages print them.
+    """
     from repro.plots import confusion_png, curves_png
 
     protocol, metric = notes.get("protocol") or "last", notes.get("metric") or "acc_pct"
     start, end = min(milliseconds(r.started) for r in records), max(end_of(r) for r in records)
-    rows, series = [], {}
-    for key in sorted(set.intersection(*(set(r.curves) for r in records))):
-        curves = [r.curves[key] for r in records]
-        if key.startswith("step/") or not (length := min(map(len, curves))):
-            continue
-        series[key] = curves
+    series = {key: [r.curves[key] for r in records] for key in _shared_curves(records)}
+    values = [r.value(protocol, metric) for r in records]
+    judged_numbers = judged.summary(metric) if judged else {}
+    numbers = judged_numbers or _numbers(values, metric, notes)
+    rows = [*_mean_curves(series, start, end)]
+    rows += [Point(f"summary/{name}", value, end, 0) for name, value in sorted(numbers.items())]
+    rows += [Point(key, value, end, min(r.epochs_done for r in records)) for key, value in mean_finals(records)]
+    runs = [{"run_key": r.run_key, "seed": r.seed, "fold": r.fold, "value": v}
+            for r, v in zip(records, values, strict=True)]  # fmt: skip
+    said = {"claim": judged.claim, "verdict": judged.word} if judged else {}
+    head = {"experiment": experiment, "protocol": protocol, "metric": metric, **said, **numbers, "runs": runs}
+    found = {"summary.json": as_json(head), "curves.png": curves_png(series, f"{experiment}, {len(records)} runs")}
+    if all("last" in r.confusion for r in records):
+        mean = np.mean([r.confusion["last"] for r in records], axis=0)
+        found["confusion/mean.json"] = as_json({"classes": CLASSES, "rows": "true class", "counts": mean.tolist()})
+        found["confusion/mean.png"] = confusion_png(mean, CLASSES, f"{experiment}, mean of {len(records)} runs")
+    devices = {line(r.env.get("device") or "") for r in records}
+    tags = {"repro.device": devices.pop()} if len(devices) == 1 and any(devices) else {}
+    if judged:
+        note = judged_note(records[0].report, experiment, notes, judged.said, judged.more)
+        tags |= judged.tags() | {"mlflow.note.content": note}
+        found |= {**judged.files, **judged.draw()}
+    return Summary(start, end, rows, shared_params(records), tags, found)
+
+
+def _shared_curves(records: Sequence[RunRecord]) -> list[str]:
+    keys = set.intersection(*(set(r.curves) for r in records))
+    return sorted(key for key in keys if not key.startswith("step/") and all(len(r.curves[key]) for r in records))
+
+
+def _mean_curves(series: Mapping[str, Sequence[Any]], start: int, end: int) -> Iterator[Point]:
+    for key, curves in series.items():
+        length = min(map(len, curves))
         mean = np.mean([np.asarray(c[:length], np.float64) for c in curves], axis=0)
         times = [start + round((end - start) * epoch / length) for epoch in range(1, length + 1)]
-        rows += [
-            Point(key, float(v), t, e) for e, (v, t) in enumerate(zip(mean, times, strict=True), 1) if np.isfinite(v)
-        ]
-    values = {f"{r.run_key}": r.value(protocol, metric) for r in records}
-    good = [v for v in values.values() if v is not None and math.isfinite(v)]
+        for epoch, (value, time) in enumerate(zip(mean, times, strict=True), 1):
+            if np.isfinite(value):
+                yield Point(key, float(value), time, epoch)
+
+
+def _numbers(values: Sequence[float | None], metric: str, notes: Mapping[str, Any]) -> dict[str, float]:
+    """Return `summary/*` of an experiment without verdicts: mean and spread of its runs, beside what was published."""
+    good = [v for v in values if v is not None and math.isfinite(v)]
     stem = "acc" if metric == "acc_pct" else metric
     numbers: dict[str, float] = {"n_seeds": len(good)}
     if good:
@@ -56,18 +92,7 @@ def over_seeds(experiment: str, records: Sequence[RunRecord], notes: Mapping[str
         numbers["published"] = published
         if good:
             numbers["delta_pp" if stem == "acc" else "delta"] = round(float(np.mean(good)) - published, 3)
-    rows += [Point(f"summary/{name}", value, end, 0) for name, value in sorted(numbers.items())]
-    rows += [Point(key, value, end, min(r.epochs_done for r in records)) for key, value in mean_finals(records)]
-    runs = [{"run_key": r.run_key, "seed": r.seed, "fold": r.fold, "value": values[r.run_key]} for r in records]
-    head = {"experiment": experiment, "protocol": protocol, "metric": metric, **numbers, "runs": runs}
-    found = {"summary.json": as_json(head), "curves.png": curves_png(series, f"{experiment}, {len(records)} runs")}
-    if all("last" in r.confusion for r in records):
-        mean = np.mean([r.confusion["last"] for r in records], axis=0)
-        found["confusion/mean.json"] = as_json({"classes": CLASSES, "rows": "true class", "counts": mean.tolist()})
-        found["confusion/mean.png"] = confusion_png(mean, CLASSES, f"{experiment}, mean of {len(records)} runs")
-    devices = {line(r.env.get("device") or "") for r in records}
-    tags = {"repro.device": devices.pop()} if len(devices) == 1 and any(devices) else {}
-    return Summary(start, end, rows, shared_params(records), tags, found)
+    return numbers
 
 
 def shared_params(records: Sequence[RunRecord]) -> dict[str, str]:

@@ -9,7 +9,9 @@ from repro.errors import UserError
 from repro.record import Entry, Journal, RunRecord
 from repro.track import projection, summary
 from repro.track.connection import Connection, TrackingError
+from repro.track.judged import Judged
 from repro.track.live import Live
+from repro.track.notes import line
 from repro.track.projection import RunInfo, digest
 
 
@@ -120,15 +122,17 @@ class Tracker(Connection):
         profile: str,
         records: Sequence[RunRecord],
         notes: Mapping[str, Any] | None = None,
+        judged: Judged | None = None,
     ) -> str:
-        """Write an experiment's mean curves and `summary/*` on its parent run; returns the parent's id.
+        """Write an experiment's mean curves, `summary/*` and verdicts on its parent run; returns the parent's id.
 
-        `notes` as RunInfo's, and optionally the `protocol` (last) and `metric` (acc_pct) to summarise.
+        `notes` as RunInfo's, and optionally the `protocol` (last) and `metric` (acc_pct) to summarise. `judged`: what
+        is said of its claims, None where nothing is. A parent that shows just this is left alone.
         """
         if not records:
             raise UserError(f"{report}/{experiment}: nothing to summarise; no record was given")
         notes, records = dict(notes or {}), sorted(records, key=lambda r: (r.seed, r.fold or 0, r.run_key))
-        known = json.dumps([summary.VERSION, notes], sort_keys=True).encode()
+        known = json.dumps([summary.VERSION, notes, judged.stamp if judged else None], sort_keys=True).encode()
         stamp = digest(b"".join([*(r.to_bytes() for r in records), known]))
         with self.door(f"summarising {experiment}"), self.lock:
             exp_id = self.experiment_id(report, profile, notes)
@@ -136,23 +140,41 @@ class Tracker(Connection):
             old = parent.data.tags.get("repro.summary") if parent else None
             if parent and old == stamp and parent.info.status == "FINISHED":
                 return parent.info.run_id
-            made = summary.over_seeds(experiment, records, notes)
-            if parent is None or old not in (None, stamp):
-                # Other runs, other means: rows cannot be taken back, so the parent is replaced and its children moved.
+            made = summary.over_seeds(experiment, records, notes, judged)
+            if parent and old in (None, stamp):
+                run_id = parent.info.run_id
+            else:
+                # Other runs or verdicts: rows cannot be taken back, so the parent is replaced and its children moved.
                 run_id = self.create_parent(exp_id, report, experiment, made.start, notes)
                 if parent:
-                    for child in self.search([exp_id], kind="run"):
-                        if child.data.tags.get("mlflow.parentRunId") == parent.info.run_id:
-                            self.client.set_tag(child.info.run_id, "mlflow.parentRunId", run_id)
-                    self.client.delete_run(parent.info.run_id)
-            else:
-                run_id = parent.info.run_id
+                    self._replace_parent(exp_id, parent.info.run_id, run_id)
             # First the stamp: a summary cut short is gone on with by the same records and replaced for others.
             self.client.set_tag(run_id, "repro.summary", stamp)
             self.write(run_id, made.points, made.tags, made.params)
             self.upload(run_id, made.files)
             self.client.set_terminated(run_id, "FINISHED", made.end)
             return run_id
+
+    def _replace_parent(self, exp_id: str, old: str, new: str) -> None:
+        for child in self.search([exp_id], kind="run"):
+            if child.data.tags.get("mlflow.parentRunId") == old:
+                self.client.set_tag(child.info.run_id, "mlflow.parentRunId", new)
+        self.client.delete_run(old)
+
+    def summarised(self, report: str, profile: str) -> set[str]:
+        """Return the experiments of a report that have a parent run here; makes nothing."""
+        with self.door(f"listing experiments of {report}"):
+            found = self.client.get_experiment_by_name(self.experiment_name(report, profile))
+            if found is None or found.lifecycle_stage == "deleted":
+                return set()
+            return {run.data.tags["repro.experiment"] for run in self.search([found.experiment_id], kind="experiment")}
+
+    def label(self, report: str, text: str) -> None:
+        """Say of a report, in tag `repro.label` of its MLflow experiment, what its headline claims come to."""
+        with self.door(f"labelling {report}"):
+            found = self.client.get_experiment_by_name(self.experiment_name(report, "full"))
+            if found is not None and found.lifecycle_stage != "deleted" and found.tags.get("repro.label") != line(text):
+                self.client.set_experiment_tag(found.experiment_id, "repro.label", line(text))
 
     def shown(self) -> set[str]:
         """Return the digests of the records whose runs are whole here."""

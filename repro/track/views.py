@@ -17,9 +17,9 @@ _TAG = "mlflow.sharedViewState."
 _COLUMNS = {
     "attributes.`Run Name`": 190, "tags.`repro.published`": 125, "tags.`repro.protocol`": 115,
     "metrics.`final/last/acc_pct`": 140, "metrics.`summary/acc_mean`": 145, "metrics.`summary/delta_pp`": 145,
-    "metrics.`summary/acc_std`": 130, "metrics.`summary/n_seeds`": 140, "params.`seed`": 65,
-    "params.`budget.epochs`": 120, "params.`optim.name`": 105, "params.`optim.lr`": 80,
-    "params.`budget.batch_size`": 140, "tags.`repro.device`": 140,
+    "tags.`repro.verdict`": 125, "tags.`repro.claim`": 130, "metrics.`summary/acc_std`": 130,
+    "metrics.`summary/n_seeds`": 140, "params.`seed`": 65, "params.`budget.epochs`": 120, "params.`optim.name`": 105,
+    "params.`optim.lr`": 80, "params.`budget.batch_size`": 140, "tags.`repro.device`": 140,
 }  # fmt: skip
 #: sections of the charts: title -> metrics; MLflow adds the other metrics below them
 _CHARTS = {

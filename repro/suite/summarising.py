@@ -1,0 +1,91 @@
+"""Keeping MLflow's parent runs up to date: the means of an experiment over its seeds, and the verdicts they give."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from repro.errors import UserError
+from repro.execute.outcome import Outcome
+from repro.judge import timings
+from repro.judge.claims import choose
+from repro.record import RunRecord, read_records
+from repro.spec import ledger
+from repro.spec.schema import Report
+from repro.suite.planning import Say, notes_for, notes_of
+from repro.suite.verdicts import Verdicts
+from repro.track.projection import digest
+
+if TYPE_CHECKING:
+    from repro.track import Tracker
+
+#: report, experiment, profile: what a parent run shows
+Group = tuple[str, str, str]
+
+
+def summarise(
+    reports: dict[str, Report],
+    home: Path,
+    reports_dir: Path,
+    touched: Iterable[Outcome | RunRecord],
+    tracker: "Tracker",
+    say: Say,
+) -> bool:
+    """Refresh the MLflow parents of the experiments just touched; return whether that went well.
+
+    They rest on this machine's runs and what MLflow shows of the evidence, one record a run key.
+    """
+    records = [t.record if isinstance(t, Outcome) else t for t in touched]
+    try:
+        found = _gathered(home, reports_dir, tracker)
+        refresh(reports, found, reports_dir, tracker, {_group(record) for record in records if record is not None})
+    except UserError as error:
+        say(f"MLflow's summaries are not up to date: {error}")
+        return False
+    return True
+
+
+def refresh(
+    reports: dict[str, Report],
+    records: Iterable[RunRecord],
+    reports_dir: Path,
+    tracker: "Tracker",
+    touched: Collection[Group] | None = None,
+) -> None:
+    """Bring the parents of some experiments up to date, of all with records where none are named.
+
+    A verdict rests on other experiments too (orders, the spread within a report, q-values), so that the parents
+    which MLflow shows beside those named are looked at as well; one that shows the same already is left alone.
+    """
+    groups: dict[Group, list[RunRecord]] = defaultdict(list)
+    for record in records:
+        groups[_group(record)].append(record)
+    wanted = set(groups if touched is None else touched)
+    judged = sorted({report for report, _, profile in wanted if profile == "full" and report in reports})
+    for report in judged if touched is not None else ():
+        wanted |= {(report, experiment, "full") for experiment in tracker.summarised(report, "full")}
+    every = [record for group in groups.values() for record in group]
+    verdicts = Verdicts(reports, every, ledger.read(reports_dir / "ledger"), timings.read(reports_dir))
+    for report, experiment, profile in sorted(wanted & groups.keys()):  # a run in training has no record yet
+        given = verdicts.of(report, experiment, profile)
+        # Where there is a verdict, the means are over the runs it rests on.
+        runs = verdicts.runs(report, experiment) if given else choose(groups[report, experiment, profile])[0]
+        notes = notes_of(reports[report], experiment) if given else notes_for(reports, runs[0])
+        tracker.summarise(report, experiment, profile, runs, notes, given)
+    for report in judged:
+        tracker.label(report, verdicts.label(report))
+
+
+def _group(record: RunRecord) -> Group:
+    return record.report, record.experiments[0], record.profile
+
+
+def _gathered(home: Path, reports_dir: Path, tracker: "Tracker") -> list[RunRecord]:
+    from repro.report import evidence
+
+    found = {record.to_bytes(): record for _, record in read_records(home / "runs", "*/record.json")}
+    committed = {record.to_bytes(): record for record in evidence.committed(reports_dir)}
+    if new := committed.keys() - found.keys():
+        held = tracker.shown()
+        found |= {data: committed[data] for data in new if digest(data) in held}
+    return list(found.values())
