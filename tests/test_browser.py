@@ -18,10 +18,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import synthetic
 
 from repro.report import html
 from repro.report.cells import folded
 from repro.report.markdown import code, escape, table
+from repro.report.render import render
+from repro.report.values import UNTESTABLE
+from repro.spec.loading import load_all
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -250,9 +254,16 @@ EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)> [x](javascript:ale
 
 @contextmanager
 def own_page(chromium, folder, markdown, width=1280):
-    """Yield one of our pages; it must have asked for nothing, opened no dialog and logged nothing."""
+    """Yield a page of ours made from Markdown."""
     path = folder / "report.html"
     path.write_bytes(html.page(markdown, "A title", {}, "../index.html"))
+    with page_at(chromium, path, width) as page:
+        yield page
+
+
+@contextmanager
+def page_at(chromium, path, width):
+    """Yield one of our pages; it must have asked for nothing, opened no dialog and logged nothing."""
     context, wrong = chromium.new_context(viewport={"width": width, "height": 800}), []
     context.set_default_timeout(WAIT)
     page = context.new_page()
@@ -336,3 +347,36 @@ def test_our_pages_print_what_is_folded(chromium, tmp_path):
         page.emulate_media(media="print")
         assert page.locator("#claim-far-3").bounding_box()["height"] > 0
         assert not page.locator(".bar").is_visible()
+
+
+# --- every page of a whole suite, from made-up records ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Return a folder with the pages of all reports over synthetic records: every experiment, three seeds."""
+    folder, reports = tmp_path_factory.mktemp("whole"), load_all()
+    render(reports, synthetic.records(reports, 3), {}, folder)
+    return folder
+
+
+def in_a_table(claim):
+    """Whether a report's page has a claim in a table; what no run decides is listed with its reason."""
+    return claim.kind not in UNTESTABLE and getattr(claim, "why_not_run", None) is None
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", ["index.html", *(f"{report}/report.html" for report in sorted(load_all()))])
+def test_the_pages_of_a_whole_suite_ask_for_nothing_and_fit(chromium, whole, name, width):
+    reports, report = load_all(), name.partition("/")[0]
+    tabled = {name: [c for c in each.claims if in_a_table(c)] for name, each in reports.items()}
+    expected = len(tabled[report]) if report in reports else sum(len(each.claims) for each in reports.values())
+    with page_at(chromium, whole / name, width) as page:
+        assert page.locator("#count").inner_text() == f"{expected} claims"
+        page.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = true; })")
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.locator("main td .chip").count() > expected / 2
+        if report in reports:
+            assert page.get_by_text("synthetic").count() > 0  # nobody may take them for results
+            assert page.locator("main svg[role=img]").count() > 10
+        shoot(page, f"whole-{report}-{width}")
