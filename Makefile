@@ -5,6 +5,7 @@ PYTHON  ?= python3
 VENV    ?= .venv
 PROFILE ?= auto
 SEEDS   ?= 0
+JOBS    ?= 2
 TIERS    = --tier headline --tier core
 TARGET   = $(if $(EXPERIMENT),$(or $(REPORT),$(error EXPERIMENT needs REPORT))/$(EXPERIMENT),$(or $(REPORT),--all) $(TIERS))
 PLACE    = $(if $(DEVICE),--device $(DEVICE)) $(if $(DEVICES),--devices $(DEVICES))
@@ -22,7 +23,7 @@ mlflow-ui: install
 	$(BIN)/repro ui
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
