@@ -21,6 +21,7 @@ from repro.draws import generator
 from repro.errors import UserError
 from repro.models import MODELS
 from repro.models.init import initialise
+from repro.models.padding import Shapes, cut_state, fill, shapes, widened
 from repro.record import Entry, RunRecord, write_atomically
 from repro.spec import counting
 from repro.spec.identity import Run, recipe_hash, resolved
@@ -97,7 +98,24 @@ def shortened(plan: Schedule, epochs: int) -> Schedule:
 
 def build_model(model: ResNet | VGG) -> torch.nn.Module:
     """Construct a network from its spec, with PyTorch's own initial weights (see `initialise`)."""
-    return MODELS[model.name](**model.model_dump(exclude={"name", "init", "logits_dropout"}))
+    return MODELS[model.name](**_arguments(model))
+
+
+def _arguments(model: ResNet | VGG) -> dict[str, Any]:
+    return model.model_dump(exclude={"name", "init", "logits_dropout"})
+
+
+def build_padded(model: ResNet | VGG, seed: int, precision: str) -> tuple[torch.nn.Module, Shapes | None]:
+    """Construct a network with the seed's initial weights; return it with its own shapes where it had to be padded.
+
+    Channels are padded in bfloat16 only: matrix units want multiples of 8, float32 on a CPU gains nothing by it.
+    """
+    plain = build_model(model)
+    initialise(plain, model.init, generator(seed, "init"))
+    arguments = _arguments(model)
+    if precision != "bf16" or widened(arguments) == arguments:
+        return plain, None
+    return fill(MODELS[model.name](**widened(arguments)), plain), shapes(plain)
 
 
 def check_models(reports: Mapping[str, Report]) -> Iterator[str]:
@@ -156,7 +174,8 @@ def execute(
     probabilities = fitted.logits["last"].double().softmax(1).to(torch.float16).cpu().numpy()
     with open(folder / "probabilities.npz", "wb") as file:
         np.savez_compressed(file, probabilities=probabilities)
-    torch.save(stepper.model.state_dict(), folder / "model.pt")
+    weights = stepper.model.state_dict()
+    torch.save(cut_state(weights, stepper.own) if stepper.own else weights, folder / "model.pt")
     write_atomically(folder / "record.json", record.to_bytes())
     for path in folder.glob("checkpoint-*.pt"):
         path.unlink()
@@ -167,8 +186,7 @@ def assemble(recipe: Recipe, run: Run, dataset: Dataset, options: Options) -> tu
     """Build the network, put the images on the device, and bind everything a step needs."""
     device, smoke = options.device, run.profile == "smoke"
     short = smoke and run.tier != "headline"
-    model = build_model(recipe.model)
-    initialise(model, recipe.model.init, generator(run.seed, "init"))
+    model, own = build_padded(recipe.model, run.seed, options.precision)
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     part = part_of(recipe, run.seed, run.fold, len(dataset.x_train))(1)
     norm = recipe.data.normalize
@@ -183,6 +201,7 @@ def assemble(recipe: Recipe, run: Run, dataset: Dataset, options: Options) -> tu
         logits_dropout=recipe.model.logits_dropout,
         max_steps=SMOKE_STEPS if short else None,
         loss=losses.build(last_bias=list(model.parameters())[-1], **recipe.loss.model_dump()),
+        own=own,
     )
     tested = min(test_images(run.profile, run.tier), len(dataset.x_test))
     held = Held(

@@ -54,6 +54,8 @@ RECIPES = {
     "folds-carried": PLAIN | {"data": {"split": {"train": 37500, "val": 12500}, "val_transform": "train",
                                        "folds": {"k": 4, "network": "carried"}},
                               "augment": [{"name": "crop", "pad": 2}, {"name": "autoaugment"}]},
+    "odd-widths": PLAIN | {"model": {"name": "resnet", "stem": 10, "widths": [10, 20], "blocks": [1, 1]},
+                           "optim": {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 5e-2}},
 }  # fmt: skip
 
 
@@ -101,6 +103,23 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, name
     assert weights(run, tmp_path / "a") == weights(run, tmp_path / "b")
     assert whole.resumed == []
     assert whole.epochs_done == 4
+
+
+def test_padded_channels_are_trained_in_bfloat16_and_never_kept(tmp_path):
+    run = a_run(RECIPES["odd-widths"])
+    own = {name: value.shape for name, value in runner.build_model(run.recipe.model).state_dict().items()}
+    for precision, padded in (("fp32", False), ("bf16", True)):
+        stepper, _ = assemble(run.recipe, run, small(), options(tmp_path, precision))
+        assert stepper.model.conv.weight.shape[0] == (16 if padded else 10)
+        assert stepper.own == (own if padded else None)
+        train(run, tmp_path / precision, precision, on_epoch=lambda e: e.epoch < 1)
+        _, state = checkpoint.load(folder_of(run, tmp_path / precision))
+        assert {name: value.shape for name, value in state["model"].items()} == own
+        moments = [value["momentum_buffer"].shape for value in state["optimizer"]["state"].values()]
+        assert moments == [value.shape for value in runner.build_model(run.recipe.model).parameters()]
+        train(run, tmp_path / precision, precision)
+        saved = torch.load(folder_of(run, tmp_path / precision) / "model.pt", weights_only=True)
+        assert {name: value.shape for name, value in saved.items()} == own
 
 
 def test_killed_between_journal_and_checkpoint_resumes_bit_for_bit(tmp_path, monkeypatch):

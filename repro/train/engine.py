@@ -19,6 +19,7 @@ from repro.errors import UserError
 from repro.evaluate import score
 from repro.record import Entry, Journal
 from repro.train import checkpoint
+from repro.train import state as training
 from repro.train.optim import Make
 from repro.train.schedule import Schedule
 from repro.train.step import Stepper
@@ -73,8 +74,7 @@ def fit(
     done = 0
     if saved := checkpoint.load(folder):
         done, state = saved
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        training.restore(model, optimizer, state, stepper.own)
         logits = {name: value.to(stepper.device) for name, value in state["logits"].items()}
     journal.truncate(done)
     entries = journal.read()
@@ -101,8 +101,7 @@ def fit(
         if improves(metrics, history, selection_metric(held)):
             logits["best_val_loss"] = logits["last"]
         entry = journal.append(epoch, metrics, steps)
-        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "logits": logits}
-        checkpoint.save(folder, epoch, state)
+        checkpoint.save(folder, epoch, training.keep(model, optimizer, stepper.own) | {"logits": logits})
         entries.append(entry)
         if not on_epoch(entry):
             break

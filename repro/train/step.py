@@ -13,6 +13,7 @@ import torch
 from repro.augment.geometry import Pipeline
 from repro.data.batches import Resident, Scale, epoch_order
 from repro.draws import generator
+from repro.models.padding import Shapes
 from repro.train.losses import Loss, cross_entropy
 
 #: bumped when a change of the engine changes results beyond rounding; part of a record's env_class
@@ -44,7 +45,10 @@ class Stepper:
         logits_dropout: float = 0.0,
         max_steps: int | None = None,
         loss: Loss | None = None,
+        own: Shapes | None = None,
     ):
+        #: shapes of the network without padded channels, None where it has none
+        self.own = own
         self.model, self.images, self.scale, self.augment = model, images, scale, augment
         self.batch_size, self.precision, self.logits_dropout = batch_size, precision, logits_dropout
         self.device, self.loss = images.device, loss or cross_entropy()
