@@ -127,10 +127,10 @@ def test_wider_text_takes_more_room():
     assert badges.text_width("reproduced" * 2) == pytest.approx(2 * badges.text_width("reproduced"), abs=1)
 
 
-def test_badges_of_headline_claims_and_reports(golden):
+def test_every_claim_and_report_has_a_badge(golden):
     rows, _ = golden
-    found = badges.badges(REPORTS, rows)
-    headline = {f"demo2020/badges/{row.claim}.svg" for row in rows if row.headline}
-    assert set(found) == headline | {"demo2020/badges/report.svg"}
-    assert headline
-    assert found == badges.badges(REPORTS, rows)
+    found = badges.badges(REPORTS["demo2020"], rows)
+    assert set(found) == {f"{claim.id}.svg" for claim in REPORTS["demo2020"].claims}
+    for row in rows:
+        assert drawn(found[f"{row.claim}.svg"])[1][-1] == row.verdict.word
+    assert drawn(badges.report_badge(REPORTS["demo2020"], rows))[1][1:] == ["demo2020", "reproduced"]

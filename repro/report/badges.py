@@ -1,6 +1,6 @@
 """Badges: small flat pictures of a claim and its verdict, to set beside a text. SVG from closed forms."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 
 from repro.judge.claims import Row
@@ -52,21 +52,16 @@ def color(word: str) -> str:
     return OPEN if word in ("mixed", "inconclusive", "open") else NONE
 
 
-def badges(reports: Mapping[str, Report], rows: Iterable[Row]) -> dict[str, bytes]:
-    """Return `<report>/badges/<claim>.svg` of each headline claim, and `<report>/badges/report.svg` of each report."""
-    found: dict[str, bytes] = {}
-    rows = list(rows)
-    for name in sorted(reports):
-        own = [row for row in rows if row.report == name]
-        found[f"{name}/badges/report.svg"] = badge(name, label(own).word)
-        found |= {f"{name}/badges/{row.claim}.svg": badge(f"{name} {row.claim}", word(row)) for row in _headline(own)}
-    return found
+def badges(report: Report, rows: Iterable[Row]) -> dict[str, bytes]:
+    """Return a badge of each claim of a report, `<claim>.svg`; `rows` are its judged claims."""
+    return {f"{row.claim}.svg": badge(f"{report.id} {row.claim}", word(row)) for row in rows}
+
+
+def report_badge(report: Report, rows: Sequence[Row]) -> bytes:
+    """Return the badge of a whole report, with its label."""
+    return badge(report.id, label(rows).word)
 
 
 def word(row: Row) -> str:
     """Return a row's verdict in a word; its state where there is no verdict."""
     return row.verdict.word if row.verdict else row.state
-
-
-def _headline(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if row.headline]

@@ -16,7 +16,7 @@ from repro.judge.rows import WORDS
 from repro.judge.timings import NONE, Timings
 from repro.record import RunRecord, write_atomically
 from repro.report import cells, data, figures, html, pages, preflight, tables
-from repro.report.badges import badges
+from repro.report.badges import badges, report_badge
 from repro.report.brackets import budget_table, printed_table
 from repro.report.ladders import glance_checklist
 from repro.report.markdown import Md, code, escape, plural, prose
@@ -61,15 +61,14 @@ def render(
         written.append(_write(out / name / "report.md", text.encode()))
         written.append(_write(out / name / "report.html", html.page(text, report.title, pictures, "../index.html")))
         written += _figures(out / name / "figures", pictures)
+        if profile == "full":
+            written += _figures(out / name / "badges", badges(report, own))
+            written.append(_write(out / name / "badge.svg", report_badge(report, own)))
     overview = _overview(reports, rows, records, profile)
     written.append(_write(out / "README.md", overview.encode()))
     written.append(_write(out / "index.html", html.index(overview, "Every claim at a glance", {}, None)))
     if profile == "full":
         written.append(_write(out / "verdicts.json", verdicts_json(reports, rows, records)))
-        drawn = badges(reports, rows)
-        for name in reports:
-            own_badges = {path.rpartition("/")[2]: svg for path, svg in drawn.items() if path.startswith(f"{name}/")}
-            written += _figures(out / name / "badges", own_badges)
     runs = data.run_rows(reports, records, profile)
     written.append(_write(out / "runs.csv", data.csv_bytes(runs, data.run_columns(runs))))
     written.append(_write(out / "claims.csv", data.csv_bytes(data.claim_rows(rows), data.CLAIM_COLUMNS)))
