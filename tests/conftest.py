@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -9,6 +10,9 @@ import pytest
 os.environ["MLFLOW_TRUNCATE_LONG_VALUES"] = "false"  # a value too long fails here instead of being cut
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ.pop("MLFLOW_TRACKING_URI", None)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As a shell's background job: the commands that the tests interrupt would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 RECIPE = {
     "data": {
