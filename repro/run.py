@@ -30,6 +30,7 @@ from repro.spec.recipe import Recipe
 from repro.spec.schema import Report
 from repro.spec.training import Schedule
 from repro.train import checkpoint, losses, schedule
+from repro.train.energy import Meter, counter
 from repro.train.engine import Fitted, Held, fit
 from repro.train.optim import Make, maker
 from repro.train.protocols import finals, step_curves
@@ -50,6 +51,7 @@ class Options:
     device: torch.device
     precision: str  # bf16 | fp32
     deterministic: bool = False
+    graph: bool = True  # steps as CUDA graphs, where there is CUDA
     command: str = ""
     ledger: str = ""
 
@@ -155,6 +157,12 @@ def execute(
     attempts = _attempts(folder, run, options)
     recipe = adapt(run.recipe, run.profile, len(dataset.x_train))
     stepper, held = assemble(recipe, run, dataset, options)
+    meter = Meter(folder / "energy.json", counter(options.device))
+
+    def counted(entry: Entry) -> bool:
+        meter.epoch(entry.epoch)
+        return on_epoch(entry)
+
     fitted = fit(
         stepper,
         held,
@@ -164,13 +172,14 @@ def execute(
         epochs=recipe.budget.epochs,
         folder=folder,
         recreate_each_epoch=recipe.optim.recreate_each_epoch,
+        graph=options.graph,
         part_of=part_of(recipe, run.seed, run.fold, len(dataset.x_train)) if recipe.data.folds else None,
-        on_epoch=on_epoch,
+        on_epoch=counted,
         on_step=on_step,
     )
     if len(fitted.entries) < recipe.budget.epochs:
         return None
-    record = to_record(run, dataset, options, attempts, fitted, stepper, held)
+    record = to_record(run, dataset, options, attempts, fitted, stepper, held, meter.joules(len(fitted.entries)))
     probabilities = fitted.logits["last"].double().softmax(1).to(torch.float16).cpu().numpy()
     with open(folder / "probabilities.npz", "wb") as file:
         np.savez_compressed(file, probabilities=probabilities)
@@ -261,6 +270,7 @@ def to_record(
     fitted: Fitted,
     stepper: Stepper,
     held: Held,
+    joules: float | None,
 ) -> RunRecord:
     """Gather everything a finished run did."""
     entries, first = fitted.entries, attempts[0]
@@ -275,7 +285,7 @@ def to_record(
         **identity(run, dataset, options, first["env"], first["started"]),
         seconds=round(seconds, 3),
         images_per_s=round(len(entries) * stepper.seen / seconds, 1),
-        energy_j=None,
+        energy_j=None if joules is None else round(joules, 1),
         state="finished" if finite else "diverged",
         epochs_done=len(entries),
         curves={name: np.array(values, np.float32) for name, values in curves.items()},

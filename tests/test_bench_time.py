@@ -206,7 +206,8 @@ def test_an_epoch_is_the_engines_training_of_every_batch(clock, monkeypatch):
     """Each timed epoch is one call of what a run trains with, over all batches; the images are held once."""
     calls, made = [], []
 
-    def spy(stepper, optimizer, schedule, history, *, seed, epoch):
+    def spy(stepper, optimizer, schedule, history, *, seed, epoch, graphed):
+        assert graphed is None  # no CUDA here
         before = [p.detach().clone() for p in stepper.model.parameters()]
         engine_train(stepper, optimizer, schedule, history, seed=seed, epoch=epoch)
         assert any(not torch.equal(a, b) for a, b in zip(before, stepper.model.parameters(), strict=True))

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import namedtuple
 from dataclasses import replace
@@ -15,9 +16,11 @@ import pytest
 import torch
 from command_line import SMALL, repro
 
+from repro import run as runner
 from repro import suite
 from repro.data import sample
 from repro.execute import calibration, workload
+from repro.execute import thread as execute_thread
 from repro.execute.workload import Speed
 from repro.progress import training
 from repro.record import Journal, RunRecord
@@ -317,6 +320,61 @@ def test_two_processes_make_the_records_that_one_makes(place, home, tmp_path, mo
     assert "2 skipped" in again
     assert started == []  # nothing to train: no process
     assert records(home).keys() == two.keys()
+
+
+def test_runs_side_by_side_make_the_records_that_one_after_the_other_makes(place, home, tmp_path, monkeypatch):
+    import mlflow
+
+    out = repro("run", "--all", "--profile", "smoke", "--device", "cpu", "--concurrent", "2")
+    assert "2 trained" in out
+    assert [thread for thread in threading.enumerate() if isinstance(thread, execute_thread.Worker)] == []
+    client = mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db")
+    experiment = client.get_experiment_by_name("cifar10/tiny/smoke")
+    kinds = [(run.data.tags["repro.kind"], run.info.status) for run in client.search_runs([experiment.experiment_id])]
+    assert sorted(kinds) == [("experiment", "FINISHED")] * 2 + [("run", "FINISHED")] * 2
+    monkeypatch.setenv("REPRO_HOME", str(tmp_path / "alone"))
+    repro(*SMOKE, "--device", "cpu")
+    one, two = records(tmp_path / "alone"), records(home)
+    assert {key: comparable(record) for key, record in one.items()} == {k: comparable(r) for k, r in two.items()}
+
+
+def test_a_failing_run_beside_another_leaves_it_alone(place, home, monkeypatch):
+    whole = runner.execute
+
+    def failing(run, *rest):
+        if run.experiments[0] == "first":
+            raise RuntimeError("out of memory")
+        return whole(run, *rest)
+
+    monkeypatch.setattr(runner, "execute", failing)
+    out = repro("run", "--all", "--profile", "smoke", "--device", "cpu", "--concurrent", "2", "--offline", code=1)
+    assert "1 trained, 1 failed" in out
+    assert "RuntimeError: out of memory" in out
+
+
+def test_an_interrupt_ends_runs_side_by_side_between_two_steps(place, home, monkeypatch):
+    """Both go on where they were; nothing is left training."""
+
+    class Impatient(training.Lines):
+        def epoch(self, key, entry, epochs):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "display", lambda echo, quiet: Impatient(echo))
+    repro("run", "--all", "--profile", "smoke", "--device", "cpu", "--concurrent", "2", "--offline", code=130)
+    assert [thread for thread in threading.enumerate() if isinstance(thread, execute_thread.Worker)] == []
+
+
+def test_a_thread_that_waits_for_a_job_leaves_when_asked(tmp_path):
+    worker, connection = execute_thread.start(sample.load(), Options(tmp_path, CPU, "fp32"), lambda: None)
+    assert connection.recv() == ("ready",)
+    worker.terminate()
+    worker.join(20)
+    assert not worker.is_alive()
+
+
+def test_side_by_side_on_several_devices_is_refused(place, home):
+    out = repro("run", "--all", "--devices", "cpu,cpu", "--concurrent", "2", code=2)
+    assert "--concurrent and --devices: expected one of them" in out
 
 
 class Killer(training.Lines):

@@ -9,6 +9,7 @@ from torch import nn
 
 from repro.draws import generator
 from repro.models.init import SCHEMES, initialise
+from repro.models.norm import BatchNorm2d, count_batches
 from repro.models.resnet import Block, ResNet
 from repro.models.vgg import VGG
 from repro.run import build_model
@@ -69,6 +70,35 @@ def test_the_imagenet_stem_is_conv_norm_relu_pool():
     stem = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)(torch.relu(model.bn(stem)))
     assert stem.shape == (2, 4, 8, 8)
     assert torch.equal(model(x), model.linear(model.blocks(stem).mean((2, 3))))
+
+
+@pytest.mark.parametrize("momentum", [0.1, 0.0])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_batch_norm_is_pytorchs_bit_for_bit_but_for_when_it_counts(precision, momentum):
+    torch.manual_seed(0)
+    ours, theirs = BatchNorm2d(6, momentum=momentum), nn.BatchNorm2d(6, momentum=momentum)
+    assert repr(ours) == repr(theirs)
+    for training in (True, True, False, True):
+        x = torch.randn(4, 6, 5, 5).to(precision, memory_format=torch.channels_last) * 3 + 1
+        inputs = [x.clone().requires_grad_(), x.clone().requires_grad_()]
+        outputs = [norm.train(training)(value) for norm, value in zip((ours, theirs), inputs, strict=True)]
+        for out in outputs:
+            out.square().sum().backward()
+        assert torch.equal(*outputs)
+        assert torch.equal(inputs[0].grad, inputs[1].grad)
+        assert all(torch.equal(a.grad, b.grad) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+    assert int(ours.num_batches_tracked) == 0
+    count_batches(nn.Sequential(nn.Conv2d(1, 1, 1), ours), 3)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True))
+
+
+def test_no_network_counts_batches_in_its_forward_pass():
+    for name, spec in MODELS.items():
+        with torch.device("meta"):
+            model = build_model(spec)
+        norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+        assert all(isinstance(module, BatchNorm2d) for module in norms), name
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])

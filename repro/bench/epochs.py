@@ -24,6 +24,7 @@ from repro.run import Options
 from repro.spec.identity import Run, recipe_hash, runs_of
 from repro.spec.recipe import Recipe
 from repro.train import engine, schedule
+from repro.train.graph import Graphed, possible
 
 Say = Callable[[str], None]
 SEED = 0
@@ -69,6 +70,8 @@ class Arm:
         self.recipe, self.make = recipe, runner.optimizer_of(recipe)
         self.optimizer = self.make(self.stepper.model.parameters())
         self.schedule = schedule.build(lr=recipe.optim.lr, **recipe.schedule.model_dump())
+        captured = plan.options.graph and possible(self.stepper, self.optimizer)
+        self.graphed = Graphed(self.stepper, self.optimizer) if captured else None
 
     def sync(self) -> None:
         """Wait until the device has done everything."""
@@ -81,6 +84,8 @@ class Arm:
         self.stepper.model.train()
         for i in sorted({*range(min(WARM, steps)), steps - 1}):
             self.stepper.step(i, draws, self.optimizer)
+        if self.graphed is not None:
+            self.graphed.ready(draws, [0.0] * steps)
         self.sync()
         began = clock()
         self.stepper.step(0, draws, self.optimizer)
@@ -92,8 +97,12 @@ class Arm:
         self.sync()
         began = clock()
         if self.recipe.optim.recreate_each_epoch and number > 1:
-            self.optimizer = self.make(self.stepper.model.parameters())
-        engine.train(self.stepper, self.optimizer, self.schedule, [], seed=SEED, epoch=number)
+            if self.graphed is not None:
+                self.graphed.forget()
+            else:
+                self.optimizer = self.make(self.stepper.model.parameters())
+        graphed = self.graphed
+        engine.train(self.stepper, self.optimizer, self.schedule, [], seed=SEED, epoch=number, graphed=graphed)
         self.sync()
         return clock() - began
 

@@ -54,6 +54,10 @@ def pick_devices(device: str | None, devices: list[str] | None) -> "list[torch.d
 @click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: auto]")
 @click.option("--devices", callback=names_of, metavar="D,D,...", help="Several, one process each: cuda:0,cuda:1.")
 @click.option(
+    "--concurrent", type=click.IntRange(1, 32), default=1, show_default=True, metavar="K",
+    help="Train K runs side by side on the device, each on a CUDA stream of its own.",
+)  # fmt: skip
+@click.option(
     "--precision",
     type=click.Choice(["auto", "bf16", "fp32"]),
     default="auto",
@@ -61,6 +65,7 @@ def pick_devices(device: str | None, devices: list[str] | None) -> "list[torch.d
     help="auto: bf16 where the hardware computes in it.",
 )
 @click.option("--deterministic", is_flag=True, help="Equal bits on equal machines; may be slower on CUDA.")
+@click.option("--no-graph", is_flag=True, help="On CUDA, launch kernels one by one instead of CUDA graphs of a step.")
 @click.option(
     "--budget", callback=budget_of, metavar="TIME", help="Stop at an epoch before TIME (90s, 9m, 1.5h) is over."
 )
@@ -76,13 +81,15 @@ def pick_devices(device: str | None, devices: list[str] | None) -> "list[torch.d
 @reports_option
 def run(
     targets: tuple[str, ...], everything: bool, tiers: tuple[str, ...], profile: str, seeds: list[int],
-    device: str | None, devices: list[str] | None, precision: str, deterministic: bool, budget: float | None,
-    missing: bool, force: bool, pages: bool, dry_run: bool, quiet: bool, log_model: bool, offline: bool,
-    reports_dir: Path,
+    device: str | None, devices: list[str] | None, concurrent: int, precision: str, deterministic: bool, no_graph: bool,
+    budget: float | None, missing: bool, force: bool, pages: bool, dry_run: bool, quiet: bool, log_model: bool,
+    offline: bool, reports_dir: Path,
 ) -> None:  # fmt: skip
     """Train experiments: REPORT, REPORT/EXPERIMENT, or --all. Interrupted runs go on where they were."""
     if log_model and offline:
         raise UserError("--log-model: expected MLflow, but --offline leaves it out; leave out one of them")
+    if concurrent > 1 and devices is not None:
+        raise UserError("--concurrent and --devices: expected one of them, both are given; leave one out")
     from repro.spec.loading import load_all
     from repro.spec.selection import select
 
@@ -94,8 +101,9 @@ def run(
     display = training.display(click.echo, quiet)
     plan = suite.plan(
         reports, chosen, profile=profile, seeds=seeds, devices=pick_devices(device, devices), precision=precision,
-        deterministic=deterministic, home=home(), command="repro " + shlex.join(sys.argv[1:]), reports_dir=reports_dir,
-        missing=missing, force=force, dry=dry_run, say=display.say,
+        deterministic=deterministic, graph=not no_graph, concurrent=concurrent, home=home(),
+        command="repro " + shlex.join(sys.argv[1:]), reports_dir=reports_dir, missing=missing, force=force, dry=dry_run,
+        say=display.say,
     )  # fmt: skip
     if dry_run:
         for item in plan.runs:

@@ -7,6 +7,7 @@ from typing import Any
 
 from repro.errors import UserError
 from repro.record import RunRecord
+from repro.spec import throughput
 from repro.spec.identity import Run
 
 
@@ -39,7 +40,17 @@ class Outcome:
         last += "s" * (self.record.epochs_done != 1)
         if self.state == "skipped":
             return f"done before: {last}"
-        return f"{self.record.state}: {last}, {self.record.seconds:.0f} s, {self.record.images_per_s:.0f} images/s"
+        return f"{self.record.state}: {last}, {self.record.seconds:.0f} s, {speed(self.record)}"
+
+
+def speed(record: RunRecord) -> str:
+    """Return a run's images a second, its TFLOP/s, and what share of the device's peak that is where it is known."""
+    text = f"{record.images_per_s:.0f} images/s"
+    if rate := throughput.tflops(throughput.operations(record), record.images_per_s):
+        text += f", {rate:.3g} TFLOP/s"
+        share = throughput.mfu_pct(rate, record.env.get("device"), record.env_class)
+        text += "" if share is None else f" (MFU {share:.2g} %)"
+    return text
 
 
 def finished_record(folder: Path) -> RunRecord | None:

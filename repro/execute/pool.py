@@ -1,4 +1,7 @@
-"""Runs on several devices: one process a device, each given the longest run that is left."""
+"""Runs on several devices, or several on one: a process a device, or threads that share one.
+
+Each worker is given the longest run that is left.
+"""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -8,7 +11,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
 from repro.data.cifar10 import Dataset
-from repro.execute import process
+from repro.execute import process, thread
 from repro.execute.local import attempt
 from repro.execute.outcome import Job, Outcome, finished_record
 from repro.execute.shown import Shown, info_of
@@ -21,9 +24,9 @@ from repro.track import Tracker
 
 @dataclass(eq=False)
 class Worker:
-    """One device's process, the job that it is at, and whether that has come as far as training."""
+    """A process or a thread, the job that it is at, and whether that has come as far as training."""
 
-    process: SpawnProcess
+    process: SpawnProcess | thread.Worker
     connection: Connection
     options: Options
     job: Job | None = None
@@ -143,8 +146,11 @@ def run_all(
     open_tracker: OpenTracker,
     work: Mapping[str, float],
     display: Lines,
+    together: bool = False,
 ) -> list[Outcome]:
     """Do the jobs on several devices, the one with the most `work` first; return the outcomes in the jobs' order.
+
+    `together`: the devices are one, named once a run that is to share it, and its workers are threads.
 
     An interrupt ends all processes; what they had begun goes on the next time.
     """
@@ -153,8 +159,11 @@ def run_all(
     pool.skip(devices[0])
     try:
         for options in devices[: len(pool.waiting)]:
-            child, connection = process.start(serve, profile, options, threads, open_tracker)
-            pool.workers.append(Worker(child, connection, options))
+            if together:
+                pool.workers.append(Worker(*thread.start(dataset, options, open_tracker), options))
+            else:
+                child, connection = process.start(serve, profile, options, threads, open_tracker)
+                pool.workers.append(Worker(child, connection, options))
         while pool.workers:
             by_connection = {worker.connection: worker for worker in pool.workers}
             for ready in connections.wait(list(by_connection)):

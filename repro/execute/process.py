@@ -9,7 +9,7 @@ from collections.abc import Callable
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from typing import Any
+from typing import Any, Protocol
 
 GRACE_S = 15  # to tell MLflow that a run was cut short
 
@@ -32,7 +32,23 @@ def start(target: Callable[..., None], *arguments: Any) -> tuple[SpawnProcess, C
     return process, ours
 
 
-def stop(process: SpawnProcess, grace_s: float = GRACE_S) -> None:
+class Ending(Protocol):
+    """What can be asked to end, and waited for: a process, or a thread that stands in for one."""
+
+    def is_alive(self) -> bool:
+        """Whether it has not ended yet."""
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+
+    def kill(self) -> None:
+        """End it."""
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for its end, so many seconds at most."""
+
+
+def stop(process: Ending, grace_s: float = GRACE_S) -> None:
     """End a child: asked first, then killed."""
     if process.is_alive():
         process.terminate()

@@ -33,7 +33,7 @@ def serve(
         except UserError as error:
             connection.send(("lost", str(error)))
             return
-        while _answers(options.device):
+        while answers(options.device):
             connection.send(("ready",))
             if (job := connection.recv()) is None:
                 return
@@ -42,7 +42,7 @@ def serve(
         connection.send(("lost", f"{options.device} answers no more"))
 
 
-def _answers(device: torch.device) -> bool:
+def answers(device: torch.device) -> bool:
     """Whether a device still works: after some errors of CUDA every later call fails, and so would every run."""
     try:
         if device.type == "cuda":

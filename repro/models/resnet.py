@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from repro.models.norm import BatchNorm2d
+
 Activation = Callable[..., torch.Tensor]
 ACTIVATIONS: dict[str, Activation] = {"relu": F.relu, "leaky_relu": F.leaky_relu, "elu": F.elu}
 
@@ -16,13 +18,13 @@ class Block(nn.Module):
     def __init__(self, width_in: int, width: int, stride: int, activation: str):
         super().__init__()
         self.conv1 = nn.Conv2d(width_in, width, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = BatchNorm2d(width)
         self.shortcut: nn.Module | None = None
         if stride != 1 or width_in != width:
             projection = nn.Conv2d(width_in, width, 1, stride, bias=False)
-            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(width))
+            self.shortcut = nn.Sequential(projection, BatchNorm2d(width))
         self.activation = ACTIVATIONS[activation]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -52,7 +54,7 @@ class ResNet(nn.Module):
     ):
         super().__init__()
         self.conv = nn.Conv2d(3, stem, stem_kernel, 2 if stem_kernel == 7 else 1, stem_kernel // 2, bias=False)
-        self.bn = nn.BatchNorm2d(stem)
+        self.bn = BatchNorm2d(stem)
         self.activation = ACTIVATIONS[activation]
         self.max_pool, self.softmax = max_pool, softmax
         stages, width_in = [], stem

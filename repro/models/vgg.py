@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from repro.models.norm import BatchNorm2d
+
 IMAGE = 32
 
 
@@ -32,7 +34,7 @@ class VGG(nn.Module):
         for width, depth in zip(widths, convs, strict=True):
             for _ in range(depth):
                 conv = nn.Conv2d(width_in, width, 3, 1, 1)
-                self.convs.append(nn.Sequential(conv, nn.BatchNorm2d(width)) if batch_norm else conv)
+                self.convs.append(nn.Sequential(conv, BatchNorm2d(width)) if batch_norm else conv)
                 width_in = width
             self.pooled.add(len(self.convs) - 1)
         side = IMAGE // 2 ** len(widths)

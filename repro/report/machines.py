@@ -11,6 +11,7 @@ from repro.record import RunRecord
 from repro.report.figures import Arm
 from repro.report.markdown import Md, code, number, signed, table
 from repro.report.values import figure
+from repro.spec import throughput
 
 #: of an experiment with more runs than this, a page shows the first few one by one, and then all or the rest together
 MOST, FIRST = 15, 3
@@ -62,31 +63,34 @@ def cost_table(runs: list[tuple[Arm, RunRecord]]) -> Md:
     for _, group in groupby(runs, key=lambda run: id(run[0])):
         own = list(group)
         shown = first(own)
-        rows += [_cost(arm, record, letters) for arm, record in shown]
+        an_image = throughput.operations(own[0][1])  # its runs have one recipe
+        rows += [_cost(arm, record, letters, an_image) for arm, record in shown]
         if rest := [record for _, record in own[len(shown) :]]:
-            rows.append(_cost_together(own[0][0], rest, letters))
-    head = ["Experiment", "Run", "State", "Machine", "Hours", "Images/s", "kWh", "Resumed", "Run key", "Record"]
-    return table(head, "lllcrrrrll", rows)
+            rows.append(_cost_together(own[0][0], rest, letters, an_image))
+    head = ["Experiment", "Run", "State", "Machine", "Hours", "Images/s", "TFLOP/s", "kWh", "Resumed", "Run key"]
+    return table([*head, "Record"], "lllcrrrrrll", rows)
 
 
-def _cost(arm: Arm, r: RunRecord, letters: _Lettered) -> list[Any]:
-    energy = finite(r.energy_j)
+def _cost(arm: Arm, r: RunRecord, letters: _Lettered, an_image: int | None) -> list[Any]:
+    energy, speed = finite(r.energy_j), finite(r.images_per_s)
     return [
         code(arm.name), seed_of(r), r.state, letters[_environment(r)],
-        number((finite(r.seconds) or 0) / 3600, 2), number(finite(r.images_per_s)),
+        number((finite(r.seconds) or 0) / 3600, 2), number(speed), number(throughput.tflops(an_image, speed), 2),
         number(energy / 3.6e6, 2) if energy is not None else "", len(r.resumed) or "",
         code(r.run_key), code(r.file_name),
     ]  # fmt: skip
 
 
-def _cost_together(arm: Arm, rest: Sequence[RunRecord], letters: _Lettered) -> list[Any]:
-    """Return one line of many runs: hours, energy and resumptions are sums, images a second the median."""
+def _cost_together(arm: Arm, rest: Sequence[RunRecord], letters: _Lettered, an_image: int | None) -> list[Any]:
+    """Return one line of many runs: hours, energy and resumptions are sums, the rates medians."""
     energies, speeds = _finite(r.energy_j for r in rest), _finite(r.images_per_s for r in rest)
+    speed = median(speeds) if speeds else None
     states = Counter(r.state for r in rest)
     return [
         code(arm.name), f"{len(rest)} further runs", ", ".join(f"{n} {state}" for state, n in sorted(states.items())),
         ", ".join(sorted({letters[_environment(r)] for r in rest})),
-        number(sum(_finite(r.seconds for r in rest)) / 3600, 2), number(median(speeds) if speeds else None),
+        number(sum(_finite(r.seconds for r in rest)) / 3600, 2),
+        number(speed), number(throughput.tflops(an_image, speed), 2),
         number(sum(energies) / 3.6e6, 2) if energies else "", sum(len(r.resumed) for r in rest) or "",
         "", code("runs.csv"),
     ]  # fmt: skip

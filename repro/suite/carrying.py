@@ -45,12 +45,13 @@ def carry_out(plan: Plan, *, offline: bool, budget_s: float | None, display: Lin
     jobs = [Job(run, plan.notes.get(run.key, {}), plan.force, left_s) for run in plan.runs]
     with display:
         display.plan(forecast.work, forecast.measured, len(plan.devices))
-        if len(plan.devices) == 1:
+        if len(plan.devices) == plan.concurrent == 1:
             outcomes = local.run_all(jobs, dataset, plan.options, tracker=tracker, display=display)
         else:
+            together = plan.concurrent > 1
             outcomes = pool.run_all(
-                jobs, dataset, plan.devices, threads_of(plan), profile=plan.profile, tracker=tracker,
-                open_tracker=opener, work=forecast.work, display=display,
+                jobs, dataset, plan.devices * plan.concurrent, threads_of(plan), profile=plan.profile,
+                tracker=tracker, open_tracker=opener, work=forecast.work, display=display, together=together,
             )  # fmt: skip
         if tracker is not None:
             synced = summarise(plan.reports, plan.options.home, plan.reports_dir, outcomes, tracker, display.say)

@@ -30,6 +30,7 @@ class Plan:
     profile: str
     reports_dir: Path
     force: bool = False
+    concurrent: int = 1  # runs that train side by side on the device, where there is one
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -62,6 +63,8 @@ def plan(
     devices: Sequence[torch.device],
     precision: str,
     deterministic: bool,
+    graph: bool = True,
+    concurrent: int = 1,
     home: Path,
     command: str,
     reports_dir: Path,
@@ -84,7 +87,7 @@ def plan(
     picked = {environment.pick_precision(precision, device) for device in devices}
     # One precision for all, so that a run begun on one device can go on on another.
     one = picked.pop() if len(picked) == 1 else "fp32"
-    options = [Options(home, device, one, deterministic, command, claimed) for device in devices]
+    options = [Options(home, device, one, deterministic, graph, command, claimed) for device in devices]
     runs = [run for report, arms in chosen for run in runs_of(report, arms, seeds, key, profile)]
     if missing:
         from repro.report import evidence
@@ -92,7 +95,7 @@ def plan(
         held = {record.run_key for record in evidence.committed(reports_dir)}
         runs = [run for run in runs if run.key not in held]
     notes = {run.key: notes_of(reports[run.report], run.experiments[0]) for run in runs}
-    made = Plan(reports, runs, None, options, profile, reports_dir, force, notes)
+    made = Plan(reports, runs, None, options, profile, reports_dir, force, concurrent, notes)
     if not dry and not made.download:
         made.dataset = dataset_of(profile, home)
     return made

@@ -17,9 +17,11 @@ from repro.data.splits import Part
 from repro.draws import generator
 from repro.errors import UserError
 from repro.evaluate import score
+from repro.models.norm import count_batches
 from repro.record import Entry, Journal
 from repro.train import checkpoint
 from repro.train import state as training
+from repro.train.graph import Graphed, possible
 from repro.train.optim import Make
 from repro.train.schedule import Schedule
 from repro.train.step import Stepper
@@ -58,15 +60,17 @@ def fit(
     epochs: int,
     folder: Path,
     recreate_each_epoch: bool = False,
+    graph: bool = True,
     part_of: Callable[[int], Part] | None = None,
     on_epoch: Callable[[Entry], bool] = lambda entry: True,
     on_step: Callable[[int, int], None] = lambda done, of: None,
 ) -> Fitted:
     """Train `stepper.model` for `epochs` epochs, or for those that `folder`'s checkpoint has not done yet.
 
-    `part_of` says which images train and validate in an epoch, where that is not the same in all of them.
-    `on_epoch` sees each epoch's entry once it is durable, and ends the training early by returning False. `on_step`
-    is told how many of the epoch's steps have been issued: two numbers the host knows, so that nothing waits.
+    `graph`: capture the steps as CUDA graphs where that is possible. `part_of` says which images train and validate in
+    an epoch, where that is not the same in all of them. `on_epoch` sees each epoch's entry once it is durable, and ends
+    the training early by returning False. `on_step` is told how many of the epoch's steps have been issued: two numbers
+    the host knows, so that nothing waits.
     """
     model, journal = stepper.model, Journal(folder / "journal.jsonl")
     optimizer = make_optimizer(model.parameters())
@@ -80,6 +84,7 @@ def fit(
     entries = journal.read()
     if len(entries) != done:
         raise UserError(f"{journal.path}: holds {len(entries)} epochs but the checkpoint {done}; --force begins anew")
+    graphed = Graphed(stepper, optimizer) if graph and possible(stepper, optimizer) else None
     every_step = epochs * stepper.steps <= EVERY_STEP
     if part_of:
         enter(part_of(max(done, 1)), stepper, held)
@@ -88,9 +93,13 @@ def fit(
         if part_of:
             enter(part_of(epoch), stepper, held)
         if recreate_each_epoch and epoch > 1:
-            optimizer = make_optimizer(model.parameters())
+            if graphed is not None:
+                graphed.forget()
+            else:
+                optimizer = make_optimizer(model.parameters())
         history = [entry.metrics for entry in entries]
-        train(stepper, optimizer, schedule, history, seed=seed, epoch=epoch, on_step=on_step)
+        train(stepper, optimizer, schedule, history, seed=seed, epoch=epoch, on_step=on_step, graphed=graphed)
+        count_batches(model, stepper.steps)
         model.eval()
         logits["last"], measured = measure(stepper, held, seed, epoch)
         metrics, steps = read_out(stepper, measured, every_step)  # the one host sync of the epoch
@@ -118,10 +127,15 @@ def train(
     seed: int,
     epoch: int,
     on_step: Callable[[int, int], None] = lambda done, of: None,
+    graphed: Graphed | None = None,
 ) -> None:
-    """Issue an epoch's training: its draws, then a step a batch; nothing waits for the device."""
+    """Issue an epoch's training: its draws, then a step a batch, captured or not; nothing waits for the device."""
     draws = stepper.prepare(seed, epoch)
     stepper.model.train()
+    if graphed is not None:
+        rates = [schedule(epoch, i / stepper.steps, history) for i in range(stepper.steps)]
+        graphed.run(draws, rates, on_step)
+        return
     for i in range(stepper.steps):
         set_lr(optimizer, schedule(epoch, i / stepper.steps, history))
         stepper.step(i, draws, optimizer)

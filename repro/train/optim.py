@@ -17,7 +17,18 @@ OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, bool
 }
 
 
+#: of these, those that count their steps and can do so on the device
+COUNTING = ("adam", "radam", "rmsprop")
+
+
 def maker(name: str, **arguments: Any) -> Make:
     """Return a function that makes the optimizer for some parameters; it is called again where state is thrown away."""
     make, form = OPTIMIZERS[name]
-    return lambda parameters: make(list(parameters), **form, **arguments)
+
+    def made(parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        given = list(parameters)
+        # On CUDA the count of steps stays on the device, so that a step can be captured.
+        here = {"capturable": True} if name in COUNTING and given[0].is_cuda else {}
+        return make(given, **form, **here, **arguments)
+
+    return made

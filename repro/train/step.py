@@ -84,19 +84,36 @@ class Stepper:
     def step(self, i: int, epoch: Epoch, optimizer: torch.optim.Optimizer) -> None:
         """Train on the epoch's i-th batch (the last one may be smaller)."""
         batch = slice(i * self.batch_size, (i + 1) * self.batch_size)
-        index = epoch.order[batch]
-        views, y = self.views(self.images, index, [d[batch] for d in epoch.drawn]), self.images.labels[index]
+        keep = None if epoch.keep is None else epoch.keep[batch]
+        self.log[:, i] = self._update(epoch.order[batch], [d[batch] for d in epoch.drawn], keep, optimizer)
+
+    def step_at(self, at: torch.Tensor, size: int, epoch: Epoch, optimizer: torch.optim.Optimizer) -> None:
+        """Train on the batch whose number is in `at`, a scalar on the device, and whose size is known: see `graph`."""
+        rows = at * self.batch_size + torch.arange(size, device=self.device)
+        drawn = [d.index_select(0, rows) for d in epoch.drawn]
+        keep = None if epoch.keep is None else epoch.keep.index_select(0, rows)
+        seen = self._update(epoch.order.index_select(0, rows), drawn, keep, optimizer)
+        self.log.index_copy_(1, at.view(1), seen[:, None])
+
+    def _update(
+        self,
+        index: torch.Tensor,
+        drawn: list[torch.Tensor],
+        keep: torch.Tensor | None,
+        optimizer: torch.optim.Optimizer,
+    ) -> torch.Tensor:
+        """Train on a batch of images; return its loss and its number of correct images, on the device."""
+        views, y = self.views(self.images, index, drawn), self.images.labels[index]
         with self.autocast():
             # All views in one pass, so that batch norms see them together.
             logits = self.model(torch.cat(views) if len(views) > 1 else views[0]).float()
-        if epoch.keep is not None:
-            logits = logits * epoch.keep[batch]
+        if keep is not None:
+            logits = logits * keep
         loss = self.loss(logits, y)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        self.log[0, i] = loss.detach()
-        self.log[1, i] = (logits.detach()[: len(y)].argmax(1) == y).sum()
+        return torch.stack([loss.detach(), (logits.detach()[: len(y)].argmax(1) == y).sum()])
 
     def views(self, images: Resident, index: torch.Tensor, drawn: list[torch.Tensor]) -> list[torch.Tensor]:
         """Return the network's inputs for a batch: its scaled images, plain without draws, or their augmented views.
