@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from repro.cli import timing
+from repro.cli import speed, timing
 from repro.cli.options import home, place_of, reports_option
 
 
@@ -15,7 +15,8 @@ def bench() -> None:
     """Measure on this machine: the suite beside the usual way, and experiments beside one another."""
 
 
-bench.add_command(timing.time)
+for command in (speed.step, speed.epoch, timing.time):
+    bench.add_command(command)
 
 
 @bench.command()

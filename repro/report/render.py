@@ -15,7 +15,7 @@ from repro.judge.records import of_profile
 from repro.judge.rows import WORDS
 from repro.judge.timings import NONE, Timings
 from repro.record import RunRecord, write_atomically
-from repro.report import cells, data, figures, html, pages, preflight, tables
+from repro.report import cells, data, figures, html, pages, performance, preflight, tables
 from repro.report.badges import badges, report_badge
 from repro.report.brackets import budget_table, printed_table
 from repro.report.ladders import glance_checklist
@@ -64,7 +64,10 @@ def render(
         if profile == "full":
             written += _figures(out / name / "badges", badges(report, own))
             written.append(_write(out / name / "badge.svg", report_badge(report, own)))
-    overview = _overview(reports, rows, records, profile)
+    speed = performance.page(out / "bench") if profile == "full" else None
+    if speed is not None:
+        written.append(_write(out / "performance.md", speed.encode()))
+    overview = _overview(reports, rows, records, profile, speed is not None)
     written.append(_write(out / "README.md", overview.encode()))
     written.append(_write(out / "index.html", html.index(overview, "Every claim at a glance", {}, None)))
     if profile == "full":
@@ -104,7 +107,7 @@ def _page(
     return _fill("report.md.j2", **context), pictures
 
 
-def _overview(reports: dict[str, Report], rows: list[Row], records: list[RunRecord], profile: str) -> str:
+def _overview(reports: dict[str, Report], rows: list[Row], records: list[RunRecord], profile: str, speed: bool) -> str:
     headline = [row for row in rows if row.headline]
     rest = [
         (report, [row for row in rows if row.report == name and not row.headline])
@@ -129,6 +132,7 @@ def _overview(reports: dict[str, Report], rows: list[Row], records: list[RunReco
         runs=plural(sum(record.report in reports for record in records), "run record"),
         provisional=cells.provisional_note(rows) if profile == "full" else "",
         checklist=glance_checklist(reports),
+        speed=speed,
         strangers=sorted({record.report for record in records} - set(reports)),
     )
 
