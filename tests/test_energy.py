@@ -7,7 +7,7 @@ import pytest
 import torch
 from test_engine import PLAIN, a_run, train
 
-from repro import run as runner
+from repro.run import wiring
 from repro.train import energy
 from repro.train.energy import Meter, counter
 
@@ -114,7 +114,7 @@ def test_where_nothing_counts_nothing_is_known(monkeypatch):
 def test_a_run_records_the_joules_of_all_its_epochs(tmp_path, monkeypatch):
     run = a_run(PLAIN)  # four epochs
     assert train(run, tmp_path / "cpu").energy_j is None
-    monkeypatch.setattr(runner, "counter", lambda device: Device(0, 1.5, 2, 3, 4))
+    monkeypatch.setattr(wiring, "counter", lambda device: Device(0, 1.5, 2, 3, 4))
     assert train(run, tmp_path / "whole").energy_j == 10.5
     assert train(run, tmp_path / "pieces", on_epoch=lambda e: e.epoch < 2) is None
     assert train(run, tmp_path / "pieces").energy_j == 1.5 + 2 + 1.5 + 2

@@ -16,7 +16,7 @@ from repro.augment import augmix, autoaugment, ops
 from repro.data import sample
 from repro.draws import generator
 from repro.record import Journal
-from repro.run import Options, assemble, execute, folder_of
+from repro.run import Options, assemble, execute, folder_of, wiring
 from repro.spec.identity import Run, folds_of, recipe_hash
 from repro.spec.loading import load_all
 from repro.spec.recipe import Recipe
@@ -148,10 +148,10 @@ def test_killed_after_the_last_checkpoint_measures_and_saves_the_same(tmp_path, 
     def die(*_rest):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "to_record", die)
+    monkeypatch.setattr(wiring, "to_record", die)
     with pytest.raises(KeyboardInterrupt):
         train(run, tmp_path / "b")
-    monkeypatch.setattr(runner, "to_record", gather)
+    monkeypatch.setattr(wiring, "to_record", gather)
     assert comparable(train(run, tmp_path / "b")) == comparable(whole)
     assert weights(run, tmp_path / "a") == weights(run, tmp_path / "b")
 

@@ -1,0 +1,44 @@
+"""The wiring room: Run -> RunRecord; the only place that knows both the spec and torch."""
+
+from repro.run.networks import build_model, build_padded, check_models
+from repro.run.options import Options, folder_of
+from repro.run.profiles import (
+    FULL_TEST_IMAGES,
+    FULL_TRAIN_IMAGES,
+    LENGTHS,
+    SMOKE_SHORT,
+    SMOKE_STEPS,
+    SMOKE_TEST,
+    adapt,
+    dataset_of,
+    shortened,
+    test_images,
+)
+from repro.run.records import identity, to_record
+from repro.run.starts import begin_anew
+from repro.run.wiring import assemble, execute, optimizer_of, part_of
+
+__all__ = [
+    "FULL_TEST_IMAGES",
+    "FULL_TRAIN_IMAGES",
+    "LENGTHS",
+    "SMOKE_SHORT",
+    "SMOKE_STEPS",
+    "SMOKE_TEST",
+    "Options",
+    "adapt",
+    "assemble",
+    "begin_anew",
+    "build_model",
+    "build_padded",
+    "check_models",
+    "dataset_of",
+    "execute",
+    "folder_of",
+    "identity",
+    "optimizer_of",
+    "part_of",
+    "shortened",
+    "test_images",
+    "to_record",
+]  # fmt: skip

@@ -1,0 +1,73 @@
+"""From a finished training to its record."""
+
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from repro import evaluate
+from repro.data.cifar10 import Dataset
+from repro.record import RunRecord
+from repro.run.options import Options
+from repro.spec.identity import Run, recipe_hash, resolved
+from repro.train.engine import Fitted, Held
+from repro.train.protocols import finals, step_curves
+from repro.train.step import Stepper
+
+
+def identity(run: Run, dataset: Dataset, options: Options, env: dict[str, Any], started: str) -> dict[str, Any]:
+    """Return what a record and MLflow's view of a run say of it before it has done anything."""
+    return {
+        "run_key": run.key,
+        "recipe_hash": recipe_hash(run.recipe),
+        "recipe": resolved(run.recipe),
+        "report": run.report,
+        "experiments": list(run.experiments),
+        "seed": run.seed,
+        "fold": run.fold,
+        "profile": run.profile,
+        "data": {"train": dataset.train, "test": dataset.test, "order": dataset.order},
+        "env": env,
+        "env_class": options.env_class,
+        "ledger": options.ledger,
+        "command": options.command,
+        "started": started,
+    }
+
+
+def to_record(
+    run: Run,
+    dataset: Dataset,
+    options: Options,
+    attempts: Sequence[dict[str, Any]],
+    fitted: Fitted,
+    stepper: Stepper,
+    held: Held,
+    joules: float | None,
+) -> RunRecord:
+    """Gather everything a finished run did."""
+    entries, first = fitted.entries, attempts[0]
+    curves = {name: [e.metrics[name] for e in entries] for name in entries[0].metrics}
+    curves |= step_curves(entries)
+    labels = held.test.labels[held.test_index]
+    tested = fitted.logits.get("best_val_loss", fitted.logits["last"])
+    seconds = sum(e.metrics["time/epoch_s"] for e in entries)
+    finite = all(isfinite(e.metrics[k]) for e in entries for k in ("train/loss", "test/loss"))
+    confidence, predicted = fitted.logits["last"].double().softmax(1).max(1)
+    return RunRecord(
+        **identity(run, dataset, options, first["env"], first["started"]),
+        seconds=round(seconds, 3),
+        images_per_s=round(len(entries) * stepper.seen / seconds, 1),
+        energy_j=None if joules is None else round(joules, 1),
+        state="finished" if finite else "diverged",
+        epochs_done=len(entries),
+        curves={name: np.array(values, np.float32) for name, values in curves.items()},
+        finals=finals(fitted, stepper, held, tested, seed=run.seed, official=dataset.official_test),
+        confusion={name: evaluate.confusion(logits, labels) for name, logits in fitted.logits.items()},
+        predictions={
+            "class": predicted.cpu().numpy().astype(np.uint8),
+            "confidence": (confidence.nan_to_num(0) * 255).round().cpu().numpy().astype(np.uint8),
+        },
+        resumed=[{key: a[key] for key in ("epoch", "started", "commit", "dirty")} for a in attempts[1:]],
+    )

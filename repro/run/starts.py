@@ -1,0 +1,56 @@
+"""A run's starts, noted beside its journal, and beginning it anew."""
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from repro import environment
+from repro.errors import UserError
+from repro.record import write_atomically
+from repro.run.options import Options, folder_of
+from repro.spec.identity import Run
+from repro.train import checkpoint
+
+
+def note(folder: Path, run: Run, options: Options) -> list[dict[str, Any]]:
+    """Note this start beside the run's journal; return all of them, the first one first."""
+    path, env = folder / "attempts.json", environment.describe(options.device)
+    found = _starts(path)
+    if found and found[0]["env_class"] != options.env_class:
+        raise UserError(
+            f"{run.name}: was begun as {found[0]['env_class']} and cannot go on as {options.env_class}; "
+            "use the same --device and --precision, or --force to begin anew"
+        )
+    epoch = checkpoint.newest(folder)
+    found.append({
+        "epoch": epoch, "started": datetime.now(UTC).isoformat(timespec="seconds"), "env": env,
+        "env_class": options.env_class, "commit": env["commit"], "dirty": env["dirty"],
+    })  # fmt: skip
+    write_atomically(path, json.dumps(found, indent=1).encode())
+    return found
+
+
+def _starts(path: Path) -> list[dict[str, Any]]:
+    keys = {"epoch", "started", "env", "env_class", "commit", "dirty"}
+    try:
+        found = json.loads(path.read_text()) if path.exists() else []
+        sound = isinstance(found, list) and all(keys <= set(start) for start in found)
+    except (ValueError, TypeError):
+        sound = False
+    if not sound:
+        raise UserError(f"{path}: not the list of a run's starts; --force begins the run anew")
+    return found
+
+
+def begin_anew(run: Run, home: Path) -> None:
+    """Set a run's earlier work aside: a finished record is kept as `record-<n>.json`, everything else is removed."""
+    folder = folder_of(run, home)
+    record = folder / "record.json"
+    if record.exists():
+        number = 1 + len(list(folder.glob("record-*.json")))
+        record.rename(folder / f"record-{number}.json")
+    for path in folder.glob("*"):
+        if not path.name.startswith(("record-", "lock")):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
