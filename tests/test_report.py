@@ -24,7 +24,7 @@ from markdown_it import MarkdownIt
 
 from repro import plots
 from repro.errors import UserError
-from repro.report import evidence, tables
+from repro.report import evidence, html, tables
 from repro.report.markdown import Md, code, escape, md, prose, signed, table
 from repro.report.render import render
 from repro.spec.loading import parse
@@ -38,8 +38,19 @@ HOSTILE = (
 GOLDEN_KINDS = (".md", ".csv", ".json", ".html")
 
 
-def undrawn(page):
-    """Return a page with its inline figures emptied: their bytes are matplotlib's, everything else is ours."""
+TEMPLATES = Path(html.__file__).parents[1] / "templates"
+
+
+def undrawn(page, name):
+    """Return a page without what other files hold: figures (matplotlib's bytes), and the style and script of HTML.
+
+    Style and script have to be the templates' own, each once.
+    """
+    if name.endswith(".html"):
+        for part in ("style.css", "page.js"):
+            text = (TEMPLATES / part).read_bytes().strip()
+            assert page.count(text) == 1, part
+            page = page.replace(text, part.encode())
     return re.sub(rb"(<svg\b[^>]*>).*?</svg>", rb"\1</svg>", page, flags=re.DOTALL)
 
 
@@ -50,7 +61,7 @@ def _update():
         records, ledgers = golden_demo.read_golden()
         for path in render({"demo2020": demo()}, records.values(), ledgers, GOLDEN / "reports"):
             if path.suffix in GOLDEN_KINDS:
-                path.write_bytes(undrawn(path.read_bytes()))
+                path.write_bytes(undrawn(path.read_bytes(), path.name))
             else:
                 path.unlink()
         for folder in ("figures", "badges"):
@@ -66,7 +77,7 @@ def rendered(out, records=None, profile="full", report=None):
 
 
 def test_pages_are_the_committed_ones(tmp_path):
-    pages = {name: undrawn(data) for name, data in rendered(tmp_path).items() if name.endswith(GOLDEN_KINDS)}
+    pages = {name: undrawn(data, name) for name, data in rendered(tmp_path).items() if name.endswith(GOLDEN_KINDS)}
     folder = GOLDEN / "reports"
     committed = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.*") if p.is_file()}
     assert pages == committed, "if the change is meant: UPDATE_GOLDEN=1 pytest tests/test_report.py"

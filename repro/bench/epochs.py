@@ -97,10 +97,7 @@ class Arm:
         self.sync()
         began = clock()
         if self.recipe.optim.recreate_each_epoch and number > 1:
-            if self.graphed is not None:
-                self.graphed.forget()
-            else:
-                self.optimizer = self.make(self.stepper.model.parameters())
+            self.optimizer = engine.renewed(self.optimizer, self.make, self.stepper, self.graphed)
         graphed = self.graphed
         engine.train(self.stepper, self.optimizer, self.schedule, [], seed=SEED, epoch=number, graphed=graphed)
         self.sync()

@@ -1,13 +1,12 @@
 """Commands that measure the suite's speed."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from repro.cli import speed, timing
-from repro.cli.options import home, place_of, reports_option
+from repro.cli.options import deliver, home, place_of, reports_option
 
 
 @click.group()
@@ -38,16 +37,10 @@ def augment(images: int, repeats: int, as_json: bool, save: bool, out: Path | No
     """
     path = place_of(save, out, reports_dir / "bench" / "augment.json")
     from repro.bench import augment as benchmark
-    from repro.record import write_atomically
 
     result = benchmark.run(home(), images, repeats, lambda text: click.echo(text, err=True))
-    if path:
-        write_atomically(path, (json.dumps(result, indent=1) + "\n").encode())
-        click.echo(str(path), err=True)
-    if as_json:
-        click.echo(json.dumps(result, indent=1))
-        return
-    _show(result)
+    if not deliver(result, path, as_json):
+        _show(result)
 
 
 def _show(result: dict[str, Any]) -> None:

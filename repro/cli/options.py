@@ -1,8 +1,10 @@
 """What several commands share: the state folder, options, and parsers of their values."""
 
+import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -39,6 +41,19 @@ def place_of(save: bool, out: Path | None, saved: Path) -> Path | None:
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise UserError(f"{path}: {there} is not a folder that can be written; name another place")
     return path
+
+
+def deliver(result: dict[str, Any], path: Path | None, as_json: bool) -> bool:
+    """Write a benchmark's figures to `path`, if there is one, and print them if asked to; return whether printed."""
+    from repro.record import write_atomically
+
+    text = json.dumps(result, indent=1)
+    if path:
+        write_atomically(path, f"{text}\n".encode())
+        click.echo(str(path), err=True)
+    if as_json:
+        click.echo(text)
+    return as_json
 
 
 def seeds_of(_ctx: click.Context, _param: click.Parameter, text: str) -> list[int]:

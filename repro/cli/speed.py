@@ -1,13 +1,12 @@
 """The commands that time training beside published loops: bench step, bench epoch."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from repro.cli.options import budget_of, home, place_of, reports_option
+from repro.cli.options import budget_of, deliver, home, place_of, reports_option
 
 if TYPE_CHECKING:
     from repro.bench.turns import Plan
@@ -81,16 +80,10 @@ def _measure(name: str, names: tuple[str, ...], shared: dict[str, Any], **more: 
     plan = _plan(shared, **more)
     from repro.bench import epoch as epochs
     from repro.bench import step as steps
-    from repro.record import write_atomically
 
     result = {"step": steps.run, "epoch": epochs.run}[name](chosen, plan)
-    if path:
-        write_atomically(path, (json.dumps(result, indent=1) + "\n").encode())
-        plan.say(str(path))
-    if shared["as_json"]:
-        click.echo(json.dumps(result, indent=1))
-        return
-    _show(result)
+    if not deliver(result, path, shared["as_json"]):
+        _show(result)
 
 
 def _plan(shared: dict[str, Any], **more: Any) -> "Plan":
@@ -113,7 +106,8 @@ def _show(result: dict[str, Any]) -> None:
 
     rows = [cells for row in result["rows"] for cells in _lines(row)]
     header = (
-        "experiment", "batch", "arm", "in", "images/s", "GFLOP/s", "MFU", "ops/step", "ours is faster by", "target", "",
+        "experiment", "batch", "arm", "in", "images/s", "GFLOP/s", "MFU", "ops/step", "ratio (lowest to highest)",
+        "target", "",
     )  # fmt: skip
     table.show(header, rows, numbers=(1, 4, 5, 6, 7, 8, 9), echo=click.echo)
     machine = result["machine"]

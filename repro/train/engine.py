@@ -93,10 +93,7 @@ def fit(
         if part_of:
             enter(part_of(epoch), stepper, held)
         if recreate_each_epoch and epoch > 1:
-            if graphed is not None:
-                graphed.forget()
-            else:
-                optimizer = make_optimizer(model.parameters())
+            optimizer = renewed(optimizer, make_optimizer, stepper, graphed)
         history = [entry.metrics for entry in entries]
         train(stepper, optimizer, schedule, history, seed=seed, epoch=epoch, on_step=on_step, graphed=graphed)
         count_batches(model, stepper.steps)
@@ -140,6 +137,16 @@ def train(
         set_lr(optimizer, schedule(epoch, i / stepper.steps, history))
         stepper.step(i, draws, optimizer)
         on_step(i + 1, stepper.steps)
+
+
+def renewed(
+    optimizer: torch.optim.Optimizer, make: Make, stepper: Stepper, graphed: Graphed | None
+) -> torch.optim.Optimizer:
+    """Return an optimizer without a past: a new one, or where graphs hold on to its state, the same one emptied."""
+    if graphed is None:
+        return make(stepper.model.parameters())
+    graphed.forget()
+    return optimizer
 
 
 def enter(part: Part, stepper: Stepper, held: Held) -> None:
