@@ -15,9 +15,10 @@ SEEN = re.compile(r"3\.17\.\d+")
 _TAG = "mlflow.sharedViewState."
 #: columns of the table and their widths in pixels, what is compared first; MLflow cuts a head that does not fit
 _COLUMNS = {
-    "attributes.`Run Name`": 190, "tags.`repro.published`": 125, "tags.`repro.protocol`": 115,
+    "attributes.`Run Name`": 190, "tags.`repro.verdict`": 125, "tags.`repro.published`": 125,
+    "tags.`repro.protocol`": 115,
     "metrics.`final/last/acc_pct`": 140, "metrics.`summary/acc_mean`": 145, "metrics.`summary/delta_pp`": 145,
-    "tags.`repro.verdict`": 125, "tags.`repro.claim`": 130, "metrics.`summary/acc_std`": 130,
+    "tags.`repro.claim`": 130, "metrics.`summary/acc_std`": 130,
     "metrics.`summary/n_seeds`": 140, "params.`seed`": 65, "params.`budget.epochs`": 120, "params.`optim.name`": 105,
     "params.`optim.lr`": 80, "params.`budget.batch_size`": 140, "tags.`repro.device`": 140,
 }  # fmt: skip
