@@ -59,9 +59,10 @@ def prepare(device: torch.device, precision: str, deterministic: bool) -> None:
         _keep_freed_memory()
 
 
-def env_class(device: torch.device, precision: str, deterministic: bool, numerics: int) -> str:
-    """Name the class within which equal keys should give equal results."""
-    return f"{device.type}-{precision}-{'deterministic' if deterministic else 'relaxed'}-n{numerics}"
+def env_class(device: torch.device, precision: str, deterministic: bool, numerics: int, compiled: bool = False) -> str:
+    """Name the class within which equal keys should give equal results; fused operations round differently."""
+    how = "deterministic" if deterministic else "relaxed"
+    return f"{device.type}-{precision}-{how}-n{numerics}" + "-compiled" * compiled
 
 
 def describe(device: torch.device) -> dict[str, Any]:

@@ -5,6 +5,7 @@ A change that needs fewer operations lowers `tests/numbers/operations.json` with
 
 import functools
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from repro import run as runner
 from repro.augment import augmix, autoaugment, ops
 from repro.bench.operations import count
 from repro.data import sample
-from repro.models import norm
+from repro.models import half, norm
+from repro.models.resnet import ResNet
 from repro.run import assemble, optimizer_of
 from repro.spec import counting
 from repro.spec.identity import folds_of
@@ -119,3 +121,30 @@ def test_training_is_that_with_pytorchs_batch_norm_bit_for_bit(tmp_path, monkeyp
     monkeypatch.setattr(engine, "count_batches", lambda *_: None)
     assert comparable(train(run, tmp_path / "b", precision)) == comparable(record)
     assert weights(run, tmp_path / "a") == weights(run, tmp_path / "b")
+
+
+VGG = {"name": "vgg", "widths": [8, 16], "convs": [1, 1], "hidden": [12], "batch_norm": True}
+
+
+@pytest.mark.parametrize("model", [RECIPE["model"], VGG], ids=["resnet", "vgg"])
+def test_casting_all_weights_at_once_is_autocast_bit_for_bit(tmp_path, monkeypatch, model):
+    run = a_run(RECIPE | {"model": model})
+    record = train(run, tmp_path / "a", "bf16")
+    monkeypatch.setattr(half.Halves, "cast", lambda self: nullcontext())
+    assert comparable(train(run, tmp_path / "b", "bf16")) == comparable(record)
+    assert weights(run, tmp_path / "a") == weights(run, tmp_path / "b")
+
+
+def test_casting_all_weights_is_one_operation_in_each_direction():
+    model = ResNet(stem=8, widths=(8,), blocks=(2,))
+    halves, x = half.Halves(model), torch.ones(1, 3, 32, 32, dtype=torch.bfloat16)
+
+    def step():
+        with torch.autocast("cpu", torch.bfloat16), halves.cast():
+            model(x).sum().backward()
+
+    assert len(halves.weights) == 7  # five convolutions' weights; the linear layer's and its bias
+    seen = count(step)
+    assert seen["_foreach_copy_"] == 2
+    assert seen["_to_copy"] <= 1  # no more than autocast's of the pooled input
+    assert all(weight.grad.dtype == torch.float32 for weight in halves.weights)

@@ -26,6 +26,8 @@ from repro.train.optim import OPTIMIZERS
 from repro.train.step import Epoch, Stepper
 
 PLAIN_WORKERS, MOST_WORKERS = 2, 16
+#: PyTorch's layers, of which the suite has kinds of its own
+PLAIN_LAYERS = (nn.BatchNorm2d, nn.Conv2d, nn.Linear)
 
 
 @dataclass(frozen=True)
@@ -124,9 +126,10 @@ def copied(stepper: Stepper, recipe: Recipe) -> nn.Module:
     model = runner.build_model(recipe.model)
     state = stepper.model.state_dict()
     model.load_state_dict(cut_state(state, stepper.own) if stepper.own else state)
-    for layer in model.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.__class__ = nn.BatchNorm2d  # a peer has none of the suite's own: it counts its batches
+    for layer in model.modules():  # a peer has none of the suite's own: it counts its batches, and casts each weight
+        for plain in PLAIN_LAYERS:
+            if isinstance(layer, plain):
+                layer.__class__ = plain
     return model
 
 

@@ -66,6 +66,7 @@ def pick_devices(device: str | None, devices: list[str] | None) -> "list[torch.d
 )
 @click.option("--deterministic", is_flag=True, help="Equal bits on equal machines; may be slower on CUDA.")
 @click.option("--no-graph", is_flag=True, help="On CUDA, launch kernels one by one instead of CUDA graphs of a step.")
+@click.option("--compile", "compiled", is_flag=True, help="Fuse a step's operations: faster, after a minute or two.")
 @click.option(
     "--budget", callback=budget_of, metavar="TIME", help="Stop at an epoch before TIME (90s, 9m, 1.5h) is over."
 )
@@ -82,10 +83,13 @@ def pick_devices(device: str | None, devices: list[str] | None) -> "list[torch.d
 def run(
     targets: tuple[str, ...], everything: bool, tiers: tuple[str, ...], profile: str, seeds: list[int],
     device: str | None, devices: list[str] | None, concurrent: int, precision: str, deterministic: bool, no_graph: bool,
-    budget: float | None, missing: bool, force: bool, pages: bool, dry_run: bool, quiet: bool, log_model: bool,
-    offline: bool, reports_dir: Path,
+    compiled: bool, budget: float | None, missing: bool, force: bool, pages: bool, dry_run: bool, quiet: bool,
+    log_model: bool, offline: bool, reports_dir: Path,
 ) -> None:  # fmt: skip
     """Train experiments: REPORT, REPORT/EXPERIMENT, or --all. Interrupted runs go on where they were."""
+    from repro.execute import process
+
+    click.get_current_context().with_resource(process.terminated_as_interrupted())
     if log_model and offline:
         raise UserError("--log-model: expected MLflow, but --offline leaves it out; leave out one of them")
     if concurrent > 1 and devices is not None:
@@ -101,7 +105,7 @@ def run(
     display = training.display(click.echo, quiet)
     plan = suite.plan(
         reports, chosen, profile=profile, seeds=seeds, devices=pick_devices(device, devices), precision=precision,
-        deterministic=deterministic, graph=not no_graph, concurrent=concurrent, home=home(),
+        deterministic=deterministic, graph=not no_graph, compiled=compiled, concurrent=concurrent, home=home(),
         command="repro " + shlex.join(sys.argv[1:]), reports_dir=reports_dir, missing=missing, force=force, dry=dry_run,
         say=display.say,
     )  # fmt: skip

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from repro.models.half import Conv2d, Linear
 from repro.models.norm import BatchNorm2d
 
 Activation = Callable[..., torch.Tensor]
@@ -17,13 +18,13 @@ class Block(nn.Module):
 
     def __init__(self, width_in: int, width: int, stride: int, activation: str):
         super().__init__()
-        self.conv1 = nn.Conv2d(width_in, width, 3, stride, 1, bias=False)
+        self.conv1 = Conv2d(width_in, width, 3, stride, 1, bias=False)
         self.bn1 = BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.conv2 = Conv2d(width, width, 3, 1, 1, bias=False)
         self.bn2 = BatchNorm2d(width)
         self.shortcut: nn.Module | None = None
         if stride != 1 or width_in != width:
-            projection = nn.Conv2d(width_in, width, 1, stride, bias=False)
+            projection = Conv2d(width_in, width, 1, stride, bias=False)
             self.shortcut = nn.Sequential(projection, BatchNorm2d(width))
         self.activation = ACTIVATIONS[activation]
 
@@ -53,7 +54,7 @@ class ResNet(nn.Module):
         softmax: bool = False,
     ):
         super().__init__()
-        self.conv = nn.Conv2d(3, stem, stem_kernel, 2 if stem_kernel == 7 else 1, stem_kernel // 2, bias=False)
+        self.conv = Conv2d(3, stem, stem_kernel, 2 if stem_kernel == 7 else 1, stem_kernel // 2, bias=False)
         self.bn = BatchNorm2d(stem)
         self.activation = ACTIVATIONS[activation]
         self.max_pool, self.softmax = max_pool, softmax
@@ -64,7 +65,7 @@ class ResNet(nn.Module):
                 stages.append(Block(width_in, width, stride, activation))
                 width_in = width
         self.blocks = nn.Sequential(*stages)
-        self.linear = nn.Linear(width_in, 10)
+        self.linear = Linear(width_in, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 3, 32, 32) -> logits, or probabilities (B, 10)."""

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from repro.models.half import Conv2d, Linear
 from repro.models.norm import BatchNorm2d
 
 IMAGE = 32
@@ -33,13 +34,13 @@ class VGG(nn.Module):
         width_in, self.pooled = 3, set()  # the convolutions that a max-pool follows
         for width, depth in zip(widths, convs, strict=True):
             for _ in range(depth):
-                conv = nn.Conv2d(width_in, width, 3, 1, 1)
+                conv = Conv2d(width_in, width, 3, 1, 1)
                 self.convs.append(nn.Sequential(conv, BatchNorm2d(width)) if batch_norm else conv)
                 width_in = width
             self.pooled.add(len(self.convs) - 1)
         side = IMAGE // 2 ** len(widths)
         layers = pairwise([width_in * side**2, *hidden, 10])
-        self.classifier = nn.ModuleList(nn.Linear(inputs, outputs) for inputs, outputs in layers)
+        self.classifier = nn.ModuleList(Linear(inputs, outputs) for inputs, outputs in layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 3, 32, 32) -> logits, or probabilities (B, 10)."""

@@ -24,7 +24,9 @@ def _arguments(model: ResNet | VGG) -> dict[str, Any]:
     return model.model_dump(exclude={"name", "init", "logits_dropout"})
 
 
-def build_padded(model: ResNet | VGG, seed: int, precision: str) -> tuple[torch.nn.Module, Shapes | None]:
+def build_padded(
+    model: ResNet | VGG, seed: int, precision: str, pad: bool = True
+) -> tuple[torch.nn.Module, Shapes | None]:
     """Construct a network with the seed's initial weights; return it with its own shapes where it had to be padded.
 
     Channels are padded in bfloat16 only: matrix units want multiples of 8, float32 on a CPU gains nothing by it.
@@ -32,7 +34,7 @@ def build_padded(model: ResNet | VGG, seed: int, precision: str) -> tuple[torch.
     plain = build_model(model)
     initialise(plain, model.init, generator(seed, "init"))
     arguments = _arguments(model)
-    if precision != "bf16" or widened(arguments) == arguments:
+    if not pad or precision != "bf16" or widened(arguments) == arguments:
         return plain, None
     return fill(MODELS[model.name](**widened(arguments)), plain), shapes(plain)
 

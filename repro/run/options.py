@@ -19,13 +19,15 @@ class Options:
     precision: str  # bf16 | fp32
     deterministic: bool = False
     graph: bool = True  # steps as CUDA graphs, where there is CUDA
+    pad: bool = True  # channels to multiples of 8, in bfloat16
+    compile: bool = False  # operations of a training step fused by torch.compile
     command: str = ""
     ledger: str = ""
 
     @property
     def env_class(self) -> str:
         """The class within which equal keys should give equal results."""
-        return environment.env_class(self.device, self.precision, self.deterministic, NUMERICS)
+        return environment.env_class(self.device, self.precision, self.deterministic, NUMERICS, self.compile)
 
 
 def folder_of(run: Run, home: Path) -> Path:

@@ -21,7 +21,7 @@ def note(folder: Path, run: Run, options: Options) -> list[dict[str, Any]]:
     if found and found[0]["env_class"] != options.env_class:
         raise UserError(
             f"{run.name}: was begun as {found[0]['env_class']} and cannot go on as {options.env_class}; "
-            "use the same --device and --precision, or --force to begin anew"
+            "use the same --device, --precision and --compile, or --force to begin anew"
         )
     epoch = checkpoint.newest(folder)
     found.append({

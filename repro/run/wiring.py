@@ -80,7 +80,7 @@ def assemble(recipe: Recipe, run: Run, dataset: Dataset, options: Options) -> tu
     """Build the network, put the images on the device, and bind everything a step needs."""
     device, smoke = options.device, run.profile == "smoke"
     short = smoke and run.tier != "headline"
-    model, own = build_padded(recipe.model, run.seed, options.precision)
+    model, own = build_padded(recipe.model, run.seed, options.precision, options.pad)
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     part = part_of(recipe, run.seed, run.fold, len(dataset.x_train))(1)
     norm = recipe.data.normalize
@@ -96,6 +96,7 @@ def assemble(recipe: Recipe, run: Run, dataset: Dataset, options: Options) -> tu
         max_steps=SMOKE_STEPS if short else None,
         loss=losses.build(last_bias=list(model.parameters())[-1], **recipe.loss.model_dump()),
         own=own,
+        compiled=options.compile,
     )
     tested = min(test_images(run.profile, run.tier), len(dataset.x_test))
     held = Held(

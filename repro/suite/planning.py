@@ -64,6 +64,7 @@ def plan(
     precision: str,
     deterministic: bool,
     graph: bool = True,
+    compiled: bool = False,
     concurrent: int = 1,
     home: Path,
     command: str,
@@ -87,7 +88,10 @@ def plan(
     picked = {environment.pick_precision(precision, device) for device in devices}
     # One precision for all, so that a run begun on one device can go on on another.
     one = picked.pop() if len(picked) == 1 else "fp32"
-    options = [Options(home, device, one, deterministic, graph, command, claimed) for device in devices]
+    options = [
+        Options(home, device, one, deterministic, graph, compile=compiled, command=command, ledger=claimed)
+        for device in devices
+    ]
     runs = [run for report, arms in chosen for run in runs_of(report, arms, seeds, key, profile)]
     if missing:
         from repro.report import evidence

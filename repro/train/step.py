@@ -4,7 +4,8 @@ Nothing in a step waits for the host: draws, order and learning rate are known b
 buffer on the device that is read once an epoch.
 """
 
-from contextlib import AbstractContextManager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,9 @@ import torch
 from repro.augment.geometry import Pipeline
 from repro.data.batches import Resident, Scale, epoch_order
 from repro.draws import generator
+from repro.models.half import Halves
 from repro.models.padding import Shapes
+from repro.train.fusing import fused
 from repro.train.losses import Loss, cross_entropy
 
 #: bumped when a change of the engine changes results beyond rounding; part of a record's env_class
@@ -46,12 +49,16 @@ class Stepper:
         max_steps: int | None = None,
         loss: Loss | None = None,
         own: Shapes | None = None,
+        compiled: bool = False,
     ):
         #: shapes of the network without padded channels, None where it has none
         self.own = own
         self.model, self.images, self.scale, self.augment = model, images, scale, augment
         self.batch_size, self.precision, self.logits_dropout = batch_size, precision, logits_dropout
         self.device, self.loss = images.device, loss or cross_entropy()
+        #: the network's forward with its operations fused, None where it runs layer by layer
+        self.compiled: Callable[[torch.Tensor], torch.Tensor] | None = fused(model) if compiled else None
+        self.halves = Halves(model) if precision == "bf16" else None
         self.index = torch.from_numpy(index).to(self.device)
         self.steps = -(-len(index) // batch_size)
         if max_steps is not None:
@@ -104,9 +111,8 @@ class Stepper:
     ) -> torch.Tensor:
         """Train on a batch of images; return its loss and its number of correct images, on the device."""
         views, y = self.views(self.images, index, drawn), self.images.labels[index]
-        with self.autocast():
-            # All views in one pass, so that batch norms see them together.
-            logits = self.model(torch.cat(views) if len(views) > 1 else views[0]).float()
+        # All views in one pass, so that batch norms see them together.
+        logits = self.logits(torch.cat(views) if len(views) > 1 else views[0], full=len(y) == self.batch_size)
         if keep is not None:
             logits = logits * keep
         loss = self.loss(logits, y)
@@ -114,6 +120,17 @@ class Stepper:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return torch.stack([loss.detach(), (logits.detach()[: len(y)].argmax(1) == y).sum()])
+
+    def logits(self, x: torch.Tensor, full: bool) -> torch.Tensor:
+        """Return the float32 logits of a training batch; `full`: it has the batch size, which compiled kernels are of.
+
+        A smaller last batch is computed layer by layer: compiling for it too would cost as much again.
+        """
+        with self.autocast():
+            if self.compiled is not None and full:
+                return self.compiled(x).float()
+            with self.halves.cast() if self.halves is not None else nullcontext():
+                return self.model(x).float()
 
     def views(self, images: Resident, index: torch.Tensor, drawn: list[torch.Tensor]) -> list[torch.Tensor]:
         """Return the network's inputs for a batch: its scaled images, plain without draws, or their augmented views.
