@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 import torch
 
+from repro.augment import fused
 from repro.augment.geometry import SIDE, Scaling
 from repro.augment.ops import CODE, IDENTITY, apply
 from repro.augment.warp import bilinear, rotation
@@ -23,7 +24,8 @@ class AugMix:
     """`views` augmented versions an image, each a mix of `width` chains and the original.
 
     `severity` bounds the levels (0.1 to 10); `depth` is a chain's number of operations, None for 1 to 3 at random a
-    chain; `all_ops` adds color, contrast, brightness and sharpness; `plain` puts the image itself before the views.
+    chain; `all_ops` adds color, contrast, brightness and sharpness; `plain` puts the image itself before the views;
+    `kernels` chooses the fused ones or none whatever the device, see `fused.Kernels`.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class AugMix:
         all_ops: bool = False,
         views: int = 2,
         plain: bool = False,
+        kernels: bool | None = None,
     ):
         if not 0.1 <= severity <= 10:
             raise ValueError(f"severity is {severity}, expected 0.1 to 10")
@@ -41,6 +44,7 @@ class AugMix:
             raise ValueError(f"width {width}, depth {depth} and views {views} must be 1 or more (depth may be None)")
         self.severity, self.width, self.depth, self.views, self.plain = severity, width, depth, views, plain
         self.operations = ALL_OPS if all_ops else SOME_OPS
+        self.kernels = fused.Kernels("AugMix", kernels)
 
     def draw(self, rng: np.random.Generator, n: int) -> list[torch.Tensor]:
         """Draw for n images, on the host; the first dimension of each tensor is the image.
@@ -66,7 +70,15 @@ class AugMix:
     def __call__(self, images: torch.Tensor, drawn: Sequence[torch.Tensor], scale: Scaling) -> torch.Tensor:
         """Apply a batch's draws: uint8 (B, 3, 32, 32) -> float32 (B, views, 3, 32, 32); `scale` normalises uint8."""
         code, magnitude, weight, share = drawn
-        return mix(images, chains(images, code, magnitude), weight, share, scale)
+
+        def single() -> torch.Tensor:
+            return mix(images, chains(images, code, magnitude), weight, share, scale)
+
+        def together() -> torch.Tensor:
+            pixels = fused.chains(images, code, magnitude, _rotations(images.device))
+            return fused.mix(images, pixels, weight, share, self.kernels.table(scale, images.device))
+
+        return self.kernels(images, together, single)
 
 
 def magnitudes(code: np.ndarray, level: np.ndarray, negative: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from functools import cache
 import numpy as np
 import torch
 
+from repro.augment import fused
 from repro.augment.geometry import SIDE, Scaling
 from repro.augment.ops import CODE, IDENTITY, apply
 from repro.augment.warp import fixed_point, nearest, rotation
@@ -53,7 +54,13 @@ NOTHING = len(POLICY) * 4
 
 
 class AutoAugment:
-    """One of the policy's pairs of operations an image."""
+    """One of the policy's pairs of operations an image.
+
+    `kernels` chooses the fused ones or none whatever the device, see `fused.Kernels`.
+    """
+
+    def __init__(self, kernels: bool | None = None):
+        self.kernels = fused.Kernels("AutoAugment", kernels)
 
     def draw(self, rng: np.random.Generator, n: int) -> list[torch.Tensor]:
         """Return n images' two entries of the policy's table: one int16 tensor (n, 2)."""
@@ -69,11 +76,19 @@ class AutoAugment:
 
     def __call__(self, images: torch.Tensor, drawn: Sequence[torch.Tensor]) -> torch.Tensor:
         """Apply a batch's draws, on the images' device: uint8 (B, 3, 32, 32) -> uint8 (B, 3, 32, 32)."""
-        code, magnitude, matrix = _table(images.device)
         (entries,) = drawn
-        for entry in entries.long().unbind(1):
-            images = apply(images, code[entry], magnitude[entry], matrix[entry], nearest)
-        return images
+        table = _table(images.device)
+        return self.kernels(
+            images, lambda: fused.policy(images, entries, table), lambda: follow(images, entries, table)
+        )
+
+
+def follow(images: torch.Tensor, entries: torch.Tensor, table: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Apply rows (B, 2) of a table (code, magnitude, matrix), operation by operation: uint8 (B, 3, 32, 32)."""
+    code, magnitude, matrix = table
+    for entry in entries.long().unbind(1):
+        images = apply(images, code[entry], magnitude[entry], matrix[entry], nearest)
+    return images
 
 
 @cache
