@@ -12,7 +12,9 @@ from click.testing import CliRunner
 from command_line import SMALL, repro
 from PIL import Image
 
-from repro.bench import loaders, measured, networks, peers, step, turns
+from repro.bench import arms, loaders, measured, networks, peers, turns
+from repro.bench.counts import Counts
+from repro.bench.measured import Facts
 from repro.bench.peers import PLAIN, TUNED, Peer
 from repro.cli import main
 from repro.data import sample
@@ -46,7 +48,7 @@ def plan(**more):
 def trio(tiny, images=40, **more):
     """Return ours and its peers, of one experiment."""
     made = plan(**more)
-    ours = made.arm(turns.run_of((tiny, tiny.experiments["first"]), made), images)
+    ours = made.arm(arms.run_of((tiny, tiny.experiments["first"]), made), images)
     return made, ours, [Peer(style, ours) for style in (PLAIN, TUNED)]
 
 
@@ -118,7 +120,7 @@ def test_a_peer_of_padded_channels_has_the_networks_own():
     tiny = report((PARAMS, ""), ("stem: 8, widths: [8, 16]", "stem: 5, widths: [5, 11]"), PLAINLY)
     made = plan()
     made.options = replace(made.options, precision="bf16")
-    ours = made.arm(turns.run_of((tiny, tiny.experiments["first"]), made), 16)
+    ours = made.arm(arms.run_of((tiny, tiny.experiments["first"]), made), 16)
     for style, precision in ((PLAIN, "fp32"), (TUNED, "bf16")):
         peer = Peer(style, ours)
         assert peer.precision == precision
@@ -211,16 +213,14 @@ def test_arms_are_timed_in_turn_and_no_round_begins_that_would_end_late():
 
         return run
 
-    arms = {"ours": arm("a", 1.0), "plain": arm("b", 2.0), "tuned": arm("c", 4.0)}
-    seconds = turns.in_turn(arms, plan(repeats=3, clock=lambda: now[0], watch=lambda: now[0]))
+    passes = {"ours": arm("a", 1.0), "plain": arm("b", 2.0), "tuned": arm("c", 4.0)}
+    seconds = turns.in_turn(passes, plan(repeats=3, clock=lambda: now[0], watch=lambda: now[0]))
     assert log == ["a1", "b1", "c1", "a2", "b2", "c2", "a3", "b3", "c3"]
     assert seconds == {"ours": [1.0] * 3, "plain": [2.0] * 3, "tuned": [4.0] * 3}
     for left, rounds in ((0.0, 1), (13.9, 1), (14.0, 2), (99.0, 3)):
         now[0] = 0.0
-        assert (
-            len(turns.in_turn(arms, plan(repeats=3, clock=lambda: now[0], watch=lambda: now[0], deadline=left))["ours"])
-            == rounds
-        )
+        timed = plan(repeats=3, clock=lambda: now[0], watch=lambda: now[0], deadline=left)
+        assert len(turns.in_turn(passes, timed)["ours"]) == rounds
 
 
 def test_experiments_share_the_time_and_those_that_are_left_are_named():
@@ -243,14 +243,14 @@ def test_experiments_share_the_time_and_those_that_are_left_are_named():
 
 def test_a_step_as_long_as_a_second_is_timed_alone_and_a_short_one_often(monkeypatch):
     tiny = report()
-    named, lengths, seconds = (tiny, tiny.experiments["first"]), [], [0.0]
-    monkeypatch.setattr(step.Arm, "warm_up", lambda arm, clock: lengths.append(arm.stepper.steps) or seconds[0])
+    run, lengths, seconds = arms.run_of((tiny, tiny.experiments["first"]), plan()), [], [0.0]
+    monkeypatch.setattr(arms.Arm, "warm_up", lambda arm, clock: lengths.append(arm.stepper.steps) or seconds[0])
     for seconds[0], steps in ((1.5, [1]), (0.3, [1, 4]), (0.0001, [1, 50])):
         lengths.clear()
-        step._ours(named, plan())
+        arms.ready(run, plan(), 50)
         assert lengths == steps
     lengths.clear()
-    step._ours(named, plan(steps=3))
+    arms.ready(run, plan(steps=3), 50)
     assert lengths == [3]
 
 
@@ -294,12 +294,12 @@ def test_rates_follow_from_the_median_in_closed_form():
     assert measured.flop_an_image(final) == an_image
     three = recipe("geng2022/augmix500")
     assert measured.flop_an_image(three) % 3 == 0  # three views
-    arm = measured.arm([0.4, 0.1, 0.2], 1280, final, "NVIDIA H200", "bf16", 7.0)
+    arm = measured.arm([0.4, 0.1, 0.2], 1280, final, "NVIDIA H200", Facts("bf16", Counts(7.0)))
     assert arm["images_per_s"] == pytest.approx(1280 / 0.2)
     assert arm["flop_per_s"] == pytest.approx(6400 * an_image)
     assert arm["mfu"] == pytest.approx(6400 * an_image / 788e12)
     for device, precision in (("NVIDIA H200", "fp32"), ("AMD EPYC (2 threads)", "bf16")):
-        assert measured.arm([0.2], 1280, final, device, precision, None)["mfu"] is None
+        assert measured.arm([0.2], 1280, final, device, Facts(precision))["mfu"] is None
 
 
 def test_ratios_are_of_one_round_each_and_equality_meets_a_target():
@@ -423,15 +423,16 @@ def test_refusals_come_before_anything_is_measured(there, monkeypatch, arguments
 def made_up(benchmark="step", **more):
     """Return a file's figures: two experiments, one of which misses a target."""
     final = REPORTS["zhang2023"].experiments["final"].recipe
-    rows = []
+    rows, counts = [], Counts(7.4, 300, 2)
+    facts = {"ours": Facts("bf16", counts, 3.25), "plain": Facts("tf32", counts, 1.0), "tuned": Facts("bf16", counts)}
     for name, batch, slow in (("zhang2023/final", 128, 2.0), ("chen2024/resnet68", 16, 0.5)):
         seconds = {"ours": [1.0, 1.0], "plain": [3.5, 3.5], "tuned": [slow, slow * 0.5]}
         wanted = {"plain": 3.0, "tuned": 1.6} if batch == 128 else {"plain": None, "tuned": None}
         rows.append({
             "experiment": name, "batch_size": batch, "recipe_batch_size": 128, "images": 1280, "recipe_images": 50_000,
-            "before": {"idle": batch == 128, "busy_pct": 1.0, "others": 0},
+            "steps": 10, "before": {"idle": batch == 128, "busy_pct": 1.0, "others": 0},
             "arms": {
-                arm: measured.arm(s, 1280, final, "NVIDIA H200", "bf16" if arm != "plain" else "tf32", 7.4)
+                arm: measured.arm(s, 1280, final, "NVIDIA H200", facts[arm])
                 for arm, s in seconds.items()
             },
             "ratios": {a: measured.against(seconds["ours"], seconds[a], wanted[a]) for a in wanted},
@@ -468,6 +469,7 @@ def test_the_page_says_what_was_missed_and_by_whom_the_machine_was_used(tmp_path
     assert "1.50 (1.00 to 2.00), target 1.6 **missed**" in line
     assert "bf16 / tf32 / bf16" in line
     assert "| 7 / 7 / 7 |" in line
+    assert "| `zhang2023/final` | 10 | 300 / 300 / 300 | 2 / 2 / 2 | 3.2 / 1.0 / – |" in text
     assert "**1 of 2 targets missed**: zhang2023/final beside the tuned loop: 1.50 of 1.6." in text
     assert "Held against no target: `chen2024/resnet68` (batches of 16, the recipe's have 128)." in text
     assert "**Others used the machine** just before these were timed: `chen2024/resnet68`." in text
@@ -477,6 +479,18 @@ def test_the_page_says_what_was_missed_and_by_whom_the_machine_was_used(tmp_path
     assert "NVIDIA &lt;H200&gt; \\| x, torch 2.11.0" in text
     assert "commit abababababab with changed files" in text
     assert "2026-01-02." in text
+
+
+def test_older_figures_without_counts_are_still_shown(tmp_path):
+    plain = made_up()
+    for row in plain["rows"]:
+        for arm in row["arms"].values():
+            for key in ("kernels_per_step", "host_syncs", "prepare_s", "copies"):
+                del arm[key]
+    write(tmp_path / "bench", "step.json", plain)
+    text = performance.page(tmp_path / "bench")
+    assert "3.50 (3.50 to 3.50), target 3 met" in text
+    assert "Kernels a step" not in text
 
 
 def test_the_page_of_augmentation_counts_targets(tmp_path):

@@ -59,12 +59,16 @@ class Done:
 
 
 class Arm:
-    """One experiment, ready to train; the images on the device are `shared` with the others."""
+    """One experiment, ready to train; the images on the device are `shared` with the others.
+
+    `prepare_s`: seconds until it was ready, by the plan's clock: network, images, first steps, kernels, graphs.
+    """
 
     def __init__(self, run: Run, plan: Plan, shared: Resident | None = None):
-        self.run, self.device = run, plan.options.device
+        began = plan.clock()
+        self.run, self.device, self._clock = run, plan.options.device, plan.clock
         recipe = fewer(run.recipe, len(plan.dataset.x_train), plan.images)
-        self.stepper, _ = runner.assemble(recipe, run, plan.dataset, plan.options)
+        self.stepper, self.held = runner.assemble(recipe, run, plan.dataset, plan.options)
         if shared is not None:
             self.stepper.images = shared
         self.recipe, self.make = recipe, runner.optimizer_of(recipe)
@@ -72,6 +76,12 @@ class Arm:
         self.schedule = schedule.build(lr=recipe.optim.lr, **recipe.schedule.model_dump())
         captured = plan.options.graph and possible(self.stepper, self.optimizer)
         self.graphed = Graphed(self.stepper, self.optimizer) if captured else None
+        self.prepare_s = plan.clock() - began
+
+    @property
+    def captured(self) -> bool:
+        """Whether its steps are replayed; asked once it is warm."""
+        return self.graphed is not None and self.graphed.capture
 
     def sync(self) -> None:
         """Wait until the device has done everything."""
@@ -80,6 +90,7 @@ class Arm:
 
     def warm_up(self, clock: Callable[[], float]) -> float:
         """Make a few steps at both batch sizes of an epoch; return about how many seconds an epoch will take."""
+        started = self._clock()
         draws, steps = self.stepper.prepare(SEED, 1), self.stepper.steps
         self.stepper.model.train()
         for i in sorted({*range(min(WARM, steps)), steps - 1}):
@@ -87,6 +98,7 @@ class Arm:
         if self.graphed is not None:
             self.graphed.ready(draws, [0.0] * steps)
         self.sync()
+        self.prepare_s += self._clock() - started
         began = clock()
         self.stepper.step(0, draws, self.optimizer)
         self.sync()
@@ -96,12 +108,16 @@ class Arm:
         """Train an epoch, counted from 1; return its seconds."""
         self.sync()
         began = clock()
+        self.train(number)
+        self.sync()
+        return clock() - began
+
+    def train(self, number: int) -> None:
+        """Issue an epoch, counted from 1, without waiting for the device."""
         if self.recipe.optim.recreate_each_epoch and number > 1:
             self.optimizer = engine.renewed(self.optimizer, self.make, self.stepper, self.graphed)
         graphed = self.graphed
         engine.train(self.stepper, self.optimizer, self.schedule, [], seed=SEED, epoch=number, graphed=graphed)
-        self.sync()
-        return clock() - began
 
 
 def fewer(recipe: Recipe, there: int, images: int | None) -> Recipe:

@@ -1,9 +1,11 @@
-"""From seconds of three arms to figures: images and operations a second, share of a peak, ratios beside targets."""
+"""From seconds of arms to figures: images and operations a second, share of a peak, ratios beside targets."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from repro.bench.counts import NOTHING, Counts
 from repro.bench.timing import Timed
 from repro.spec import cost, counting, throughput
 from repro.spec.network import VGG, ResNet
@@ -43,20 +45,41 @@ def flop_an_image(recipe: Recipe) -> int:
     return cost.views(recipe) * counting.training_flop(recipe.model)
 
 
-def arm(
-    seconds: Sequence[float], images: int, recipe: Recipe, device: str, precision: str, operations: float | None
-) -> dict[str, Any]:
-    """Return an arm's figures from the seconds it took for so many images, round by round; rates are of the median.
+@dataclass(frozen=True)
+class Facts:
+    """What is said of an arm beside its seconds: its precision, counts, seconds until it was ready, runs at once."""
 
-    `operations` are those that PyTorch dispatches a step, None where they were not counted.
+    precision: str
+    counts: Counts = NOTHING
+    prepare_s: float | None = None
+    copies: int = 1
+
+
+def arm(seconds: Sequence[float], images: int, recipe: Recipe, device: str, facts: Facts) -> dict[str, Any]:
+    """Return an arm's figures from the seconds of each round, in which each of its runs trained on so many images.
+
+    Rates are of the median, and of all runs together; what was not counted is None.
     """
-    speed = images / median(seconds)
-    rate = speed * flop_an_image(recipe)
-    most = throughput.PEAKS.get((device, precision))
+    speed = facts.copies * images / median(seconds)
+    counts, prepare_s = facts.counts, facts.prepare_s
     return {
-        "precision": precision, "seconds": [float(f"{s:.6g}") for s in seconds], "images_per_s": speed,
-        "flop_per_s": rate, "mfu": None if most is None else rate / most, "operations_per_step": operations,
+        "precision": facts.precision, "copies": facts.copies, "seconds": [digits(s) for s in seconds],
+        "images_per_s": speed, **rates(speed, recipe, device, facts.precision),
+        "operations_per_step": counts.operations, "kernels_per_step": counts.kernels, "host_syncs": counts.host_syncs,
+        "prepare_s": None if prepare_s is None else digits(prepare_s),
     }  # fmt: skip
+
+
+def rates(images_per_s: float, recipe: Recipe, device: str, precision: str) -> dict[str, float | None]:
+    """Return the operations a second of training on so many images, and their share of the device's peak."""
+    rate = images_per_s * flop_an_image(recipe)
+    most = throughput.PEAKS.get((device, precision))
+    return {"flop_per_s": rate, "mfu": None if most is None else rate / most}
+
+
+def digits(seconds: float) -> float:
+    """Return seconds in the six digits that a file holds."""
+    return float(f"{seconds:.6g}")
 
 
 def against(ours: Sequence[float], theirs: Sequence[float], wanted: float | None) -> dict[str, Any]:

@@ -4,24 +4,23 @@ The peers are given ready-made batches on the device. Ours draws, gathers and au
 speaks against it: a real loop would have to load them.
 """
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
-from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from repro.bench import turns
-from repro.bench.epochs import SEED, Arm
+from repro.bench import arms, turns
+from repro.bench.counts import count
+from repro.bench.epochs import SEED, WARM, Arm
+from repro.bench.loaders import Batch
+from repro.bench.measured import Facts
 from repro.bench.networks import Named
-from repro.bench.operations import count
-from repro.bench.peers import STYLES, Peer, ready_made
+from repro.bench.peers import STYLES, Peer, Style, ready_made
 from repro.bench.turns import Plan
 
-#: seconds that a timing lasts, about, and steps at most, where the number of steps is not given
-LEAST, MOST = 1.0, 50
+#: steps of a timing: the peers' batches lie ready on the device
+MOST = 50
 
 
 def run(chosen: Sequence[Named], plan: Plan) -> dict[str, Any]:
@@ -29,39 +28,48 @@ def run(chosen: Sequence[Named], plan: Plan) -> dict[str, Any]:
 
     On one thread of a CPU by that thread's own time, in which neither arm waits and other processes do not count.
     """
-    if plan.options.device.type == "cpu" and torch.get_num_threads() == 1:
-        plan = replace(plan, watch=time.thread_time)
-    return turns.result("step", chosen, plan, measure)
+    return turns.result("step", chosen, turns.own_time(plan), measure)
 
 
 def measure(named: Named, plan: Plan) -> dict[str, Any]:
     """Time one experiment's step: `plan.steps` of them at a time, else as many as last about a second."""
-    seen = plan.look(plan.options.device)
-    ours = _ours(named, plan)
-    draws = ours.stepper.prepare(SEED, 1)
-    arms: dict[str, Callable[[int], object]] = {"ours": lambda number: ours.epoch(1, plan.watch)}
-    peers = [Peer(style, ours) for style in STYLES]
-    for peer in peers:
-        arms[peer.style.name] = _given(peer, list(ready_made(ours.stepper, draws, peer.style)))
-        arms[peer.style.name](1)  # memory, kernels, the optimizer's state
-    # Another pass of each that is not timed, for the number of operations.
-    operations = {name: count(partial(arm, 1)).total() for name, arm in arms.items()}
-    batch = named[1].recipe.budget.batch_size
-    per_step = {name: round(number / ours.stepper.steps, 1) for name, number in operations.items()}
-    return turns.row(named, ours, peers, turns.in_turn(arms, plan), seen, plan, batch, per_step)
+    seen, device = plan.look(plan.options.device), plan.options.device
+    ours = arms.ready(arms.run_of(named, plan), plan, MOST)
+    given = {style.name: _given(style, ours, plan) for style in STYLES}
+    passes: dict[str, Callable[[int], object]] = {"ours": lambda number: ours.train(1)}
+    passes |= {name: peer.all for name, peer in given.items()}
+    seconds = turns.in_turn(passes, plan)
+    # Counted last: a profiler that has run could slow down what comes after it.
+    facts = {"ours": Facts(plan.options.precision, arms.counted(ours), ours.prepare_s)}
+    for name, (peer, batches, prepare_s) in given.items():
+        one, every = partial(peer.train, batches[:1], 1), partial(peer.train, batches, 1)
+        counts = count(device, len(batches), every, one, host=_step_counters(peer))
+        facts[name] = Facts(peer.precision, counts, prepare_s)
+    return turns.row(named, ours, facts, seconds, seen, plan, named[1].recipe.budget.batch_size)
 
 
-def _ours(named: Named, plan: Plan) -> Arm:
-    """Return our arm, warmed up, with an epoch as long as a timing."""
-    run = turns.run_of(named, plan)
-    batch = run.recipe.budget.batch_size
-    arm = plan.arm(run, batch * (plan.steps or 1))
-    step_s = arm.warm_up(plan.watch) / arm.stepper.steps
-    if plan.steps is None and (steps := min(ceil(LEAST / max(step_s, 1e-9)), MOST)) > 1:
-        arm = plan.arm(run, batch * steps)
-        arm.warm_up(plan.watch)
-    return arm
+class Given(NamedTuple):
+    """A peer, its ready-made batches, and the seconds until it was ready for them."""
+
+    peer: Peer
+    batches: list[Batch]
+    prepare_s: float
+
+    def all(self, number: int) -> None:
+        """Train on all of them, whatever the number of the round."""
+        self.peer.train(self.batches, 1)
 
 
-def _given(peer: Peer, batches: list[Any]) -> Callable[[int], object]:
-    return lambda number: peer.train(batches, 1)
+def _given(style: Style, ours: Arm, plan: Plan) -> Given:
+    batches = list(ready_made(ours.stepper, ours.stepper.prepare(SEED, 1), style))
+    plan.sync()
+    began = plan.clock()
+    peer = Peer(style, ours)
+    peer.train(batches[:WARM], 1)  # memory, kernels, the optimizer's state
+    plan.sync()
+    return Given(peer, batches, plan.clock() - began)
+
+
+def _step_counters(peer: Peer) -> list[torch.Tensor]:
+    """Return the tensors in which PyTorch's optimizers count their steps: on the host, also where weights are not."""
+    return [state["step"] for state in peer.optimizer.state.values() if isinstance(state.get("step"), torch.Tensor)]

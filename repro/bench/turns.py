@@ -1,24 +1,25 @@
-"""What the benchmarks of a training step and of an epoch share: three arms of one experiment, timed in turn."""
+"""What the benchmarks of training share: the plan, arms of one experiment timed in turn, and what is written."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from repro import environment
 from repro.bench import epochs, idle, measured
-from repro.bench.epochs import SEED, Arm
+from repro.bench.epochs import Arm
+from repro.bench.measured import Facts
 from repro.bench.networks import Named
-from repro.bench.peers import STYLES, Peer
+from repro.bench.peers import STYLES
+from repro.data.batches import Resident
 from repro.data.cifar10 import Dataset
 from repro.judge.timings import Round
 from repro.run import Options
 from repro.spec import counting
-from repro.spec.identity import Run, runs_of
+from repro.spec.identity import Run
 
 SCHEMA = 1
 
@@ -43,25 +44,15 @@ class Plan:
     watch: Callable[[], float] = time.perf_counter
     look: Callable[[torch.device], Round] = idle.look
 
-    def arm(self, run: Run, images: int | None) -> Arm:
-        """Return ours, ready to train on at most so many images an epoch."""
-        return Arm(run, epochs.Plan(self.dataset, self.options, images=images, say=self.say, clock=self.clock))
+    def arm(self, run: Run, images: int | None, shared: Resident | None = None, **changes: Any) -> Arm:
+        """Return ours, ready to train on at most so many images an epoch, with `changes` of the options."""
+        options = replace(self.options, **changes)
+        return Arm(run, epochs.Plan(self.dataset, options, images=images, say=self.say, clock=self.clock), shared)
 
     def sync(self) -> None:
         """Wait until the device has done everything."""
         if self.options.device.type == "cuda":
             torch.cuda.synchronize(self.options.device)
-
-
-def run_of(named: Named, plan: Plan) -> Run:
-    """Return the run of an experiment, of several folds the first, with the plan's batch size."""
-    report, experiment = named
-    prints = f"{plan.dataset.train}:{plan.dataset.test}"
-    run = runs_of(report, [experiment], [SEED], prints, "full")[0]
-    if plan.batch is None:
-        return run
-    budget = run.recipe.budget.model_copy(update={"batch_size": plan.batch})
-    return replace(run, recipe=run.recipe.model_copy(update={"budget": budget}))
 
 
 def in_turn(arms: Mapping[str, Callable[[int], object]], plan: Plan) -> dict[str, list[float]]:
@@ -86,20 +77,21 @@ def in_turn(arms: Mapping[str, Callable[[int], object]], plan: Plan) -> dict[str
 
 
 def row(
-    named: Named, ours: Arm, peers: Iterable[Peer], seconds: Mapping[str, list[float]], seen: Round, plan: Plan,
-    least: int, operations: Mapping[str, float] = MappingProxyType({}),
+    named: Named, ours: Arm, facts: Mapping[str, Facts], seconds: Mapping[str, list[float]], seen: Round, plan: Plan,
+    least: int,
 ) -> dict[str, Any]:  # fmt: skip
-    """Return one experiment's figures as plain values; with `least` images a timing it is held against a target."""
+    """Return one experiment's figures as plain values; with `least` images a timing peers are held against targets."""
     (report, experiment), recipe, stepper = named, ours.recipe, ours.stepper
     device, own = device_name(plan), experiment.recipe
     native = environment.pick_precision("auto", plan.options.device) == "bf16"
-    precisions = {"ours": plan.options.precision} | {peer.style.name: peer.precision for peer in peers}
     # A target is of the recipe's own batches; with fewer images in a step other things weigh.
     whole = recipe.budget.batch_size == own.budget.batch_size and stepper.seen >= least
+    peers = {style.name for style in STYLES} if whole else set()
     wanted = {
-        name: measured.target(recipe.model, device, precisions["ours"], name, native) if whole else None
-        for name in precisions
+        name: measured.target(recipe.model, device, facts["ours"].precision, name, native) if name in peers else None
+        for name in facts
     }
+    each = {name: [s / facts[name].copies for s in taken] for name, taken in seconds.items()}
     return {
         "experiment": f"{report.id}/{experiment.id}", "network": recipe.model.name,
         "widths": list(recipe.model.widths), "parameters": counting.parameters(recipe.model),
@@ -107,12 +99,9 @@ def row(
         "recipe_batch_size": own.budget.batch_size, "images": stepper.seen, "recipe_images": own.data.split.train,
         "steps": stepper.steps, "repeats": len(seconds["ours"]),
         "before": {"idle": seen.idle, "busy_pct": seen.busy_pct, "others": seen.others},
-        "arms": {
-            name: measured.arm(seconds[name], stepper.seen, recipe, device, precision, operations.get(name))
-            for name, precision in precisions.items()
-        },
+        "arms": {name: measured.arm(seconds[name], stepper.seen, recipe, device, facts[name]) for name in facts},
         "ratios": {
-            style.name: measured.against(seconds["ours"], seconds[style.name], wanted[style.name]) for style in STYLES
+            name: measured.against(each["ours"], each[name], wanted[name]) for name in facts if name != "ours"
         },
     }  # fmt: skip
 
@@ -127,7 +116,7 @@ def _share(plan: Plan, left: Sequence[Named], benchmark: str) -> Plan:
     if plan.deadline is None:
         return plan
     recipes = [experiment.recipe for _, experiment in left]
-    sizes = [r.budget.batch_size if benchmark == "step" else r.data.split.train for r in recipes]
+    sizes = [r.data.split.train if benchmark == "epoch" else r.budget.batch_size for r in recipes]
     work = [measured.flop_an_image(recipe) * size for recipe, size in zip(recipes, sizes, strict=True)]
     now = plan.clock()
     return replace(plan, deadline=now + max(plan.deadline - now, 0.0) * work[0] / sum(work))
@@ -136,7 +125,10 @@ def _share(plan: Plan, left: Sequence[Named], benchmark: str) -> Plan:
 def result(
     benchmark: str, chosen: Sequence[Named], plan: Plan, measure: Callable[[Named, Plan], dict[str, Any]]
 ) -> dict[str, Any]:
-    """Measure experiments one after the other; return machine, settings and rows as plain values."""
+    """Measure experiments one after the other; return machine, settings and rows as plain values.
+
+    Where the time is over the experiments that are missing are said.
+    """
     options = plan.options
     environment.prepare(options.device, options.precision, options.deterministic)
     rows: list[dict[str, Any]] = []
@@ -148,10 +140,21 @@ def result(
         plan.say(f"{name} ...")
         rows.append(measure(named, _share(plan, chosen[place:], benchmark)))
         said = ", ".join(f"{name} {found['ratio']:.2f}" for name, found in rows[-1]["ratios"].items())
-        plan.say(f"  ratio to {said}")
+        plan.say(f"  ratio to {said}" if said else "  nothing to compare with")
+    return {**head(benchmark, plan), "workers": {style.name: style.workers() for style in STYLES}, "rows": rows}
+
+
+def head(benchmark: str, plan: Plan) -> dict[str, Any]:
+    """Return what every benchmark's file begins with: when, where, in what, on which images, by which clock."""
     return {
         "benchmark": benchmark, "schema": SCHEMA, "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": environment.describe(options.device), "precision": options.precision,
+        "machine": environment.describe(plan.options.device), "precision": plan.options.precision,
         "source": plan.dataset.name, "clock": "wall" if plan.watch is time.perf_counter else "thread",
-        "workers": {style.name: style.workers() for style in STYLES}, "rows": rows,
     }  # fmt: skip
+
+
+def own_time(plan: Plan) -> Plan:
+    """Return the plan with the clock that disturbs least: on one thread of a CPU that thread's own time."""
+    if plan.options.device.type == "cpu" and torch.get_num_threads() == 1:
+        return replace(plan, watch=time.thread_time)
+    return plan

@@ -1,4 +1,4 @@
-"""The commands that time training beside published loops: bench step, bench epoch."""
+"""The commands that time training: bench step and epoch beside published loops, variants and suite beside itself."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,28 +6,32 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from repro.cli.options import budget_of, deliver, home, place_of, reports_option
+from repro.cli import shown
+from repro.cli.options import TIERS, budget_of, deliver, home, place_of, reports_option
 
 if TYPE_CHECKING:
     from repro.bench.turns import Plan
 
 
-def _shared(repeats: int, name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator with the options of both commands."""
+_SHARED = "Share TIME (90s, 9m, 1.5h) among the experiments: fewer timings where it is short."
+_steps = click.option(
+    "--steps", type=click.IntRange(1, 1000), help="Steps a timing; without it as many as last about a second."
+)
+
+
+def _shared(repeats: int, name: str, budget: str = _SHARED) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator with the options of all these commands."""
     options = [
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
         click.option(
             "--precision", type=click.Choice(("auto", "bf16", "fp32")), default="auto", show_default=True,
-            help="Ours and the tuned loop's; auto is bf16 where the hardware computes in it.",
+            help="Of our training (and the tuned loop beside it); auto is bf16 where the hardware computes in it.",
         ),
         click.option(
             "--repeats", type=click.IntRange(1, 1000), default=repeats, show_default=True,
             help="Timings of each arm, in turn.",
         ),
-        click.option(
-            "--budget", callback=budget_of, metavar="TIME",
-            help="Share TIME (90s, 9m, 1.5h) among the experiments: fewer timings where it is short.",
-        ),
+        click.option("--budget", callback=budget_of, metavar="TIME", help=budget),
         click.option("--batch", type=click.IntRange(1, 10_000), help="Images a step: to try it out, no target holds."),
         click.option("--json", "as_json", is_flag=True, help="Machine-readable."),
         click.option("--save", is_flag=True, help=f"Write the figures to bench/{name}.json in the folder of pages."),
@@ -47,9 +51,7 @@ def _shared(repeats: int, name: str) -> Callable[[Callable[..., None]], Callable
 
 @click.command()
 @click.argument("names", metavar="[REPORT/EXPERIMENT]...", nargs=-1)
-@click.option(
-    "--steps", type=click.IntRange(1, 1000), help="Steps a timing; without it as many as last about a second."
-)
+@_steps
 @_shared(5, "step")
 def step(names: tuple[str, ...], steps: int | None, **shared: Any) -> None:
     """Time a training step beside the usual loop and a tuned one, of each report's first headline experiment.
@@ -71,19 +73,73 @@ def epoch(names: tuple[str, ...], images: int | None, **shared: Any) -> None:
     _measure("epoch", names, shared, images=images)
 
 
-def _measure(name: str, names: tuple[str, ...], shared: dict[str, Any], **more: Any) -> None:
-    path = place_of(shared["save"], shared["out"], shared["reports_dir"] / "bench" / f"{name}.json")
+@click.command()
+@click.argument("names", metavar="[REPORT/EXPERIMENT]...", nargs=-1)
+@click.option("--only", metavar="NAME,...", help="Only these variants: eager, unpadded, compiled, concurrent-2, -4.")
+@_steps
+@_shared(5, "variants")
+def variants(names: tuple[str, ...], only: str | None, steps: int | None, **shared: Any) -> None:
+    """Time a training step beside the same with one thing changed, of each report's first headline experiment.
+
+    Without its CUDA graph, without padded channels, with fused operations, with others beside it on one device. A
+    variant that cannot be on this device is left out, with the reason.
+    """
+    from repro.bench import variants as benchmark
+
+    wanted = benchmark.choose([name.strip() for name in only.split(",")] if only is not None else [])
+    _measure("variants", names, shared, steps=steps, variants=wanted)
+
+
+@click.command()
+@click.argument("names", metavar="[REPORT[/EXPERIMENT]]...", nargs=-1)
+@click.option(
+    "--tier", "tiers", multiple=True, type=click.Choice(TIERS), default=("headline", "core"), show_default=True,
+    help="Only these tiers; may be repeated.",
+)  # fmt: skip
+@_steps
+@_shared(3, "suite", "Begin with no network that would end after TIME (90s, 9m, 1.5h); the largest come first.")
+def suite(names: tuple[str, ...], tiers: tuple[str, ...], steps: int | None, **shared: Any) -> None:
+    """Measure what all runs of the suite would take here with one seed: a step, a test and a start of each network.
+
+    What was not measured is in no sum. A target that is missed is shown as missed.
+    """
+    path = _path("suite", shared)
+    from repro.spec.loading import load_all
+    from repro.spec.selection import select
+
+    reports = load_all()
+    chosen = select(reports, names, not names, tiers)
+    whole = select(reports, (), True, ("headline", "core"))
+    plan = _plan(shared, steps=steps)
+    from repro.bench import suite as benchmark
+
+    result = benchmark.run(benchmark.runs(chosen, plan), benchmark.runs(whole, plan), plan)
+    if not deliver(result, path, shared["as_json"]):
+        shown.suite(result)
+
+
+def _measure(name: str, names: tuple[str, ...], shared: dict[str, Any], variants: Any = None, **more: Any) -> None:
+    path = _path(name, shared)
     from repro.bench import networks
     from repro.spec.loading import load_all
 
     chosen = networks.choose(load_all(), names)
     plan = _plan(shared, **more)
-    from repro.bench import epoch as epochs
-    from repro.bench import step as steps
+    if variants is not None:
+        from repro.bench import variants as benchmark
 
-    result = {"step": steps.run, "epoch": epochs.run}[name](chosen, plan)
+        result = benchmark.run(chosen, plan, variants)
+    else:
+        from repro.bench import epoch as epochs
+        from repro.bench import step as steps
+
+        result = {"step": steps.run, "epoch": epochs.run}[name](chosen, plan)
     if not deliver(result, path, shared["as_json"]):
-        _show(result)
+        shown.arms(result)
+
+
+def _path(name: str, shared: dict[str, Any]) -> Path | None:
+    return place_of(shared["save"], shared["out"], shared["reports_dir"] / "bench" / f"{name}.json")
 
 
 def _plan(shared: dict[str, Any], **more: Any) -> "Plan":
@@ -99,41 +155,3 @@ def _plan(shared: dict[str, Any], **more: Any) -> "Plan":
     if shared["budget"] is not None:
         plan.deadline = plan.clock() + shared["budget"]
     return plan
-
-
-def _show(result: dict[str, Any]) -> None:
-    from repro.progress import table
-
-    rows = [cells for row in result["rows"] for cells in _lines(row)]
-    header = (
-        "experiment", "batch", "arm", "in", "images/s", "GFLOP/s", "MFU", "ops/step", "ratio (lowest to highest)",
-        "target", "",
-    )  # fmt: skip
-    table.show(header, rows, numbers=(1, 4, 5, 6, 7, 8, 9), echo=click.echo)
-    machine = result["machine"]
-    click.echo(f"{machine['device']}; Python {machine['python']}, torch {machine['torch']}")
-    timings = "-".join(dict.fromkeys(str(f({row["repeats"] for row in result["rows"]})) for f in (min, max)))
-    click.echo(
-        f"{timings} timings an arm, in turn: medians, and of the ratios of a round the median, lowest and highest; "
-        f"{'CPU' if result['clock'] == 'thread' else 'wall'} time; images of {result['source']}"
-    )
-    if busy := [row["experiment"] for row in result["rows"] if row["before"]["idle"] is False]:
-        click.echo(f"The device was NOT idle before: {', '.join(busy)}")
-
-
-def _lines(row: dict[str, Any]) -> list[tuple[str, ...]]:
-    lines: list[tuple[str, ...]] = []
-    for name, arm in row["arms"].items():
-        found = row["ratios"].get(name)
-        first = name == "ours"
-        wanted = found["target"] if found else None
-        met = {None: "", True: "met", False: "missed"}[found["met"] if found else None]
-        lines.append((
-            row["experiment"] if first else "", str(row["batch_size"]) if first else "", name, arm["precision"],
-            f"{arm['images_per_s']:,.0f}", f"{arm['flop_per_s'] / 1e9:,.0f}",
-            "-" if arm["mfu"] is None else f"{100 * arm['mfu']:.1f} %",
-            "-" if arm["operations_per_step"] is None else f"{arm['operations_per_step']:,.0f}",
-            f"{found['ratio']:.2f} ({found['lowest']:.2f} to {found['highest']:.2f})" if found else "",
-            "" if first else "-" if wanted is None else f"{wanted:g}", met,
-        ))  # fmt: skip
-    return lines

@@ -8,7 +8,9 @@ from typing import Any
 
 from repro.errors import UserError
 from repro.judge import timings
-from repro.report.markdown import DASH, Md, code, escape, join, md, number, plural, table
+from repro.report import accuracy, speeds
+from repro.report.markdown import Md, code, join, md, number, plural, table
+from repro.report.speed_parts import busy, machine, peaks, ratio, share
 
 SCHEMA = 1
 #: what a peer is called in a sentence
@@ -22,7 +24,6 @@ here are overwritten."""
 _STEP = """Training itself, the same network and batches on all arms. *Plain* is the usual script: float32, NCHW,
 PyTorch's optimizer as it comes, loss and hits read in every step. *Tuned* is the same with the run's precision,
 channels_last and no reads."""
-_MFU = "MFU is the share of the {} TFLOP/s that a large matrix product was measured to reach in {} on this device."
 
 
 def page(folder: Path) -> str | None:
@@ -32,6 +33,9 @@ def page(folder: Path) -> str | None:
     """
     parts = [part for path in sorted(folder.glob("*.json")) if path.name != timings.PLACE.name for part in _file(path)]
     parts += _times(timings.read(folder.parent)) if folder.name == timings.PLACE.parent.name else []
+    if parts:
+        lacking = [name for name, title in speeds.TITLES.items() if not any(part.startswith(title) for part in parts)]
+        parts += map(speeds.lacking, lacking)
     return "\n\n".join([_HEAD, *parts]) + "\n" if parts else None
 
 
@@ -54,10 +58,10 @@ def _file(path: Path) -> list[str]:
 
 def _augment(plain: Mapping[str, Any], name: str) -> Iterator[str]:
     yield md("## Augmentation on one CPU thread ({})", code(name))
-    yield _machine(plain)
+    yield machine(plain)
     head = ["Augmentation", "Theirs", "Ours, images/s", "Theirs, images/s", "Ratio"]
     rows = [
-        [row["what"], row["against"], number(row["ours_per_s"]), number(row["theirs_per_s"]), _ratio(row)]
+        [row["what"], row["against"], number(row["ours_per_s"]), number(row["theirs_per_s"]), ratio(row)]
         for row in plain["rows"]
     ]
     yield table(head, "llrrr", rows)
@@ -83,7 +87,7 @@ def _epoch(plain: Mapping[str, Any], name: str) -> Iterator[str]:
 
 def _arms(plain: Mapping[str, Any]) -> Iterator[str]:
     """Yield machine, table and remarks of a benchmark with three arms."""
-    yield _machine(plain)
+    yield machine(plain)
     rows = plain["rows"]
     head = [
         "Experiment",
@@ -102,14 +106,13 @@ def _arms(plain: Mapping[str, Any]) -> Iterator[str]:
     timings_of = " to ".join(f"{n:,}" for n in rounds[:1] + rounds[1:][-1:])
     yield f"*Beside*: how many times as fast ours is. Timings an arm: {timings_of}, in turn; {spent}."
     yield "*In* and *operations a step* (which PyTorch dispatches; views are left out): ours / plain / tuned."
-    said = sorted({arm["precision"] for row in rows for arm in row["arms"].values() if arm["mfu"] is not None})
-    yield from (_MFU.format(f"{_peak(rows, each):,.0f}", each) for each in said)
+    yield from peaks(arm for row in rows for arm in row["arms"].values())
+    yield from speeds.costs(rows, ("ours", *PEERS))
     yield _missed((row["experiment"], PEERS[peer], found) for row in rows for peer, found in row["ratios"].items())
     if free := [row for row in rows if all(found["target"] is None for found in row["ratios"].values())]:
         said_of = [md("{} ({})", code(row["experiment"]), _how(row)) for row in free]
         yield md("Held against no target: {}.", join(said_of))
-    if busy := [code(row["experiment"]) for row in rows if row["before"]["idle"] is False]:
-        yield md("**Others used the machine** just before these were timed: {}.", join(busy))
+    yield from busy((row["experiment"], row["before"]) for row in rows)
 
 
 def _line(row: Mapping[str, Any]) -> list[Any]:
@@ -117,18 +120,10 @@ def _line(row: Mapping[str, Any]) -> list[Any]:
     return [
         code(row["experiment"]), number(row["batch_size"]), " / ".join(arm["precision"] for arm in arms),
         *(number(arm["images_per_s"]) for arm in arms), number(own["flop_per_s"] / 1e9),
-        DASH if own["mfu"] is None else f"{100 * own['mfu']:.1f} %",
+        share(own["mfu"]),
         " / ".join(number(arm["operations_per_step"]) for arm in arms),
-        *(_ratio(row["ratios"][peer]) for peer in PEERS),
+        *(ratio(row["ratios"][peer]) for peer in PEERS),
     ]  # fmt: skip
-
-
-def _ratio(found: Mapping[str, Any]) -> Md:
-    """`1.18 (1.15 to 1.21), target 1 met`."""
-    ratio, lowest, highest = (f"{found[key]:.2f}" for key in ("ratio", "lowest", "highest"))
-    word = "met" if found["met"] else "**missed**"
-    wanted = "" if found["target"] is None else f", target {found['target']:g} {word}"
-    return Md(f"{ratio} ({lowest} to {highest}){wanted}")
 
 
 def _missed(each: Iterator[tuple[str, str, Mapping[str, Any]]]) -> Md:
@@ -148,24 +143,6 @@ def _how(row: Mapping[str, Any]) -> str:
     if row["batch_size"] != row["recipe_batch_size"]:
         return f"batches of {row['batch_size']:,}, the recipe's have {row['recipe_batch_size']:,}"
     return f"{row['images']:,} images, the recipe has {row['recipe_images']:,}"
-
-
-def _peak(rows: list[Mapping[str, Any]], precision: str) -> float:
-    arms = [arm for row in rows for arm in row["arms"].values() if arm["precision"] == precision and arm["mfu"]]
-    return float(arms[0]["flop_per_s"] / arms[0]["mfu"] / 1e12)
-
-
-def _machine(plain: Mapping[str, Any]) -> Md:
-    """Device, versions, commit, images and date, as far as the file has them."""
-    machine = plain["machine"]
-    names = {"torch": "torch", "cuda": "CUDA", "driver": "driver", "torchvision": "torchvision", "pillow": "Pillow",
-             "numpy": "numpy", "python": "Python"}  # fmt: skip
-    versions = [f"{shown} {machine[key]}" for key, shown in names.items() if machine.get(key)]
-    changed = " with changed files" if machine.get("dirty") else ""
-    parts = [f"{machine['device']}", *versions, f"commit {str(machine.get('commit', 'unknown'))[:12]}{changed}"]
-    parts += [f"images of {plain['source']}"] if plain.get("source") else []
-    parts += [str(plain["date"])[:10]] if plain.get("date") else []
-    return Md(f"Measured on {escape(', '.join(parts))}.")
 
 
 def _times(held: timings.Timings) -> list[str]:
@@ -188,5 +165,6 @@ def _seconds(values: tuple[float, ...]) -> str:
 
 
 _SECTIONS: dict[str, Callable[[Mapping[str, Any], str], Iterator[str]]] = {
-    "augment": _augment, "step": _step, "epoch": _epoch,
+    "augment": _augment, "step": _step, "epoch": _epoch, "accuracy": accuracy.section, "variants": speeds.variants,
+    "suite": speeds.suite,
 }  # fmt: skip
