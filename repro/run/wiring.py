@@ -11,16 +11,17 @@ from repro.data.cifar10 import Dataset
 from repro.data.splits import Part, fold, fold_of_epoch, holdout, kfold
 from repro.models.padding import cut_state
 from repro.record import Entry, RunRecord, write_atomically
-from repro.run import starts
+from repro.run import reuse, starts
 from repro.run.networks import build_padded
 from repro.run.options import Options, folder_of
 from repro.run.profiles import SMOKE_STEPS, adapt, test_images
 from repro.run.records import to_record
 from repro.spec.identity import Run
 from repro.spec.recipe import Recipe
-from repro.train import losses, schedule
+from repro.train import checkpoint, losses, schedule
 from repro.train.energy import Meter, counter
 from repro.train.engine import Held, fit
+from repro.train.graph import Graphed
 from repro.train.optim import Make, maker
 from repro.train.step import Stepper
 
@@ -41,7 +42,7 @@ def execute(
     environment.prepare(options.device, options.precision, options.deterministic)
     attempts = starts.note(folder, run, options)
     recipe = adapt(run.recipe, run.profile, len(dataset.x_train))
-    stepper, held = assemble(recipe, run, dataset, options)
+    stepper, held, captured = _ready(recipe, run, dataset, options)
     meter = Meter(folder / "energy.json", counter(options.device))
 
     def counted(entry: Entry) -> bool:
@@ -58,6 +59,7 @@ def execute(
         folder=folder,
         recreate_each_epoch=recipe.optim.recreate_each_epoch,
         graph=options.graph,
+        captured=captured,
         part_of=part_of(recipe, run.seed, run.fold, len(dataset.x_train)) if recipe.data.folds else None,
         on_epoch=counted,
         on_step=on_step,
@@ -73,7 +75,21 @@ def execute(
     write_atomically(folder / "record.json", record.to_bytes())
     for path in folder.glob("checkpoint-*.pt"):
         path.unlink()
+    if fitted.graphed is not None:
+        kind = reuse.kind_of(recipe, run, len(stepper.index), options)
+        reuse.keep(reuse.Kept(kind, stepper, held, fitted.graphed))
     return record
+
+
+def _ready(recipe: Recipe, run: Run, dataset: Dataset, options: Options) -> tuple[Stepper, Held, Graphed | None]:
+    """Return what a run needs: what the last one left, if that was of the same kind, else made anew."""
+    part = part_of(recipe, run.seed, run.fold, len(dataset.x_train))(1)
+    kept = reuse.take(reuse.kind_of(recipe, run, len(part.train), options))
+    if kept is None or checkpoint.newest(folder_of(run, options.home)):
+        kept = None  # and its memory is free before anything is made
+        return *assemble(recipe, run, dataset, options), None
+    reuse.renew(kept, recipe, run, part, options)
+    return kept.stepper, kept.held, kept.graphed
 
 
 def assemble(recipe: Recipe, run: Run, dataset: Dataset, options: Options) -> tuple[Stepper, Held]:

@@ -44,10 +44,11 @@ class Held:
 
 @dataclass
 class Fitted:
-    """What fit() leaves: the journal's entries, and test logits by selection (`last`, `best_val_loss`)."""
+    """What fit() leaves: the journal's entries, test logits by selection (`last`, `best_val_loss`), captured steps."""
 
     entries: list[Entry]
     logits: dict[str, torch.Tensor]
+    graphed: Graphed | None
 
 
 def fit(
@@ -61,19 +62,21 @@ def fit(
     folder: Path,
     recreate_each_epoch: bool = False,
     graph: bool = True,
+    captured: Graphed | None = None,
     part_of: Callable[[int], Part] | None = None,
     on_epoch: Callable[[Entry], bool] = lambda entry: True,
     on_step: Callable[[int, int], None] = lambda done, of: None,
 ) -> Fitted:
     """Train `stepper.model` for `epochs` epochs, or for those that `folder`'s checkpoint has not done yet.
 
-    `graph`: capture the steps as CUDA graphs where that is possible. `part_of` says which images train and validate in
+    `graph`: capture the steps as CUDA graphs where that is possible. `captured`: they are, by an earlier training of
+    the stepper that has been renewed; there is no checkpoint then. `part_of` says which images train and validate in
     an epoch, where that is not the same in all of them. `on_epoch` sees each epoch's entry once it is durable, and ends
     the training early by returning False. `on_step` is told how many of the epoch's steps have been issued: two numbers
     the host knows, so that nothing waits.
     """
     model, journal = stepper.model, Journal(folder / "journal.jsonl")
-    optimizer = make_optimizer(model.parameters())
+    optimizer = make_optimizer(model.parameters()) if captured is None else captured.optimizer
     logits: dict[str, torch.Tensor] = {}
     done = 0
     if saved := checkpoint.load(folder):
@@ -84,7 +87,7 @@ def fit(
     entries = journal.read()
     if len(entries) != done:
         raise UserError(f"{journal.path}: holds {len(entries)} epochs but the checkpoint {done}; --force begins anew")
-    graphed = Graphed(stepper, optimizer) if graph and possible(stepper, optimizer) else None
+    graphed = captured or (Graphed(stepper, optimizer) if graph and possible(stepper, optimizer) else None)
     every_step = epochs * stepper.steps <= EVERY_STEP
     if part_of:
         enter(part_of(max(done, 1)), stepper, held)
@@ -112,7 +115,7 @@ def fit(
         if not on_epoch(entry):
             break
     model.eval()  # also where nothing was left to train
-    return Fitted(entries, logits)
+    return Fitted(entries, logits, graphed)
 
 
 def train(
