@@ -462,7 +462,7 @@ def test_the_page_says_what_was_missed_and_by_whom_the_machine_was_used(tmp_path
     write(tmp_path / "bench", "epoch.json", made_up("epoch"))
     text = performance.page(tmp_path / "bench")
     assert text == performance.page(tmp_path / "bench")
-    assert text.index("An epoch with its data") < text.index("A training step")
+    assert text.index("A training step") < text.index("An epoch with its data")
     assert "2 and 16 workers" in text
     line = next(line for line in text.splitlines() if line.startswith("| `zhang2023/final`"))
     assert "3.50 (3.50 to 3.50), target 3 met" in line

@@ -31,12 +31,19 @@ def page(folder: Path) -> str | None:
 
     Files of benchmarks unknown here are left out. Raises UserError for a file that `repro bench` has not written.
     """
-    parts = [part for path in sorted(folder.glob("*.json")) if path.name != timings.PLACE.name for part in _file(path)]
+    files = sorted((path for path in folder.glob("*.json") if path.name != timings.PLACE.name), key=_rank)
+    parts = [part for path in files for part in _file(path)]
     parts += _times(timings.read(folder.parent)) if folder.name == timings.PLACE.parent.name else []
     if parts:
         lacking = [name for name, title in speeds.TITLES.items() if not any(part.startswith(title) for part in parts)]
         parts += map(speeds.lacking, lacking)
     return "\n\n".join([_HEAD, *parts]) + "\n" if parts else None
+
+
+def _rank(path: Path) -> tuple[int, str]:
+    """Order files as their benchmarks stand in `_SECTIONS`, by the first word of their names; others come last."""
+    benchmark = path.stem.partition("-")[0]
+    return list(_SECTIONS).index(benchmark) if benchmark in _SECTIONS else len(_SECTIONS), path.name
 
 
 def _file(path: Path) -> list[str]:
@@ -165,6 +172,6 @@ def _seconds(values: tuple[float, ...]) -> str:
 
 
 _SECTIONS: dict[str, Callable[[Mapping[str, Any], str], Iterator[str]]] = {
-    "augment": _augment, "step": _step, "epoch": _epoch, "accuracy": accuracy.section, "variants": speeds.variants,
-    "suite": speeds.suite,
+    "step": _step, "epoch": _epoch, "variants": speeds.variants, "suite": speeds.suite, "augment": _augment,
+    "accuracy": accuracy.section,
 }  # fmt: skip
