@@ -128,7 +128,7 @@ class Fake:
         self.log.append(f"warm {self.name}")
         return self.seconds[self.name]
 
-    def epoch(self, number, clock):
+    def epoch(self, number, clock, ahead):
         self.log.append(f"{self.name}{number}")
         Fake.now += self.seconds[self.name]
         return self.seconds[self.name]

@@ -25,6 +25,7 @@ from repro.spec.identity import folds_of
 from repro.spec.loading import load_all
 from repro.train import checkpoint, engine
 from repro.train.schedule import build
+from repro.train.step import Stepper
 
 torch.set_num_threads(1)
 REPORTS = load_all()
@@ -148,3 +149,24 @@ def test_casting_all_weights_is_one_operation_in_each_direction():
     assert seen["_foreach_copy_"] == 2
     assert seen["_to_copy"] <= 1  # no more than autocast's of the pooled input
     assert all(weight.grad.dtype == torch.float32 for weight in halves.weights)
+
+
+def test_the_next_epoch_is_drawn_before_the_host_waits_for_this_one(tmp_path, monkeypatch):
+    told = []
+    draw, read_out = Stepper._draw, engine.read_out
+    monkeypatch.setattr(Stepper, "_draw", lambda self, seed, epoch: told.append(epoch) or draw(self, seed, epoch))
+    monkeypatch.setattr(engine, "read_out", lambda *arguments: told.append("wait") or read_out(*arguments))
+    fitted(tmp_path / "a", monkeypatch)
+    assert told == [1, 2, "wait", "wait"]
+
+
+def test_draws_ahead_are_those_of_their_epoch_and_of_no_other():
+    run = a_run(RECIPE)
+    (stepper, _), (other, _) = (assemble(run.recipe, run, small(), options(None)) for _ in range(2))
+    stepper.draw_ahead(0, 2)
+    for epoch in (2, 2, 3):
+        one, two = stepper.prepare(0, epoch), other.prepare(0, epoch)
+        for a, b in zip([one.order, one.keep, *one.drawn], [two.order, two.keep, *two.drawn], strict=True):
+            assert torch.equal(a, b)
+    stepper.draw_ahead(0, 2)
+    assert torch.equal(stepper.prepare(1, 2).order, other.prepare(1, 2).order)

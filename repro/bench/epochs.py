@@ -104,11 +104,13 @@ class Arm:
         self.sync()
         return (clock() - began) * steps
 
-    def epoch(self, number: int, clock: Callable[[], float]) -> float:
-        """Train an epoch, counted from 1; return its seconds."""
+    def epoch(self, number: int, clock: Callable[[], float], ahead: bool = False) -> float:
+        """Train an epoch, counted from 1; return its seconds. `ahead`: the next one is drawn meanwhile, as in a run."""
         self.sync()
         began = clock()
         self.train(number)
+        if ahead:
+            self.stepper.draw_ahead(SEED, number + 1)
         self.sync()
         return clock() - began
 
@@ -164,7 +166,7 @@ def measure(wanted: Wanted, plan: Plan) -> Group | None:
         if plan.late(expected):
             break
         rounds.append(plan.look(plan.options.device))
-        seconds.append([arm.epoch(number, plan.clock) for arm in arms])
+        seconds.append([arm.epoch(number, plan.clock, ahead=True) for arm in arms])
         expected = sum(seconds[-1])
         times = ", ".join(f"{name} {s:.3g} s" for name, s in zip(wanted.experiments, seconds[-1], strict=True))
         plan.say(f"  round {number} of {plan.epochs}: {times}; {said(rounds[-1])}")

@@ -102,6 +102,10 @@ def fit(
         count_batches(model, stepper.steps)
         model.eval()
         logits["last"], measured = measure(stepper, held, seed, epoch)
+        if epoch < epochs:
+            stepper.draw_ahead(
+                seed, epoch + 1
+            )  # the device has an epoch's work before it: a tenth of AugMix's is drawing
         metrics, steps = read_out(stepper, measured, every_step)  # the one host sync of the epoch
         if held.trained_before is not None:
             metrics["val/trained_before"] = float(held.trained_before)

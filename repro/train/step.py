@@ -63,6 +63,7 @@ class Stepper:
         self.steps = -(-len(index) // batch_size)
         if max_steps is not None:
             self.steps = min(self.steps, max_steps)
+        self._ahead: tuple[tuple[int, int] | None, Epoch | None] = None, None
         self.seen = min(len(index), self.steps * batch_size)
         #: loss and number of correct images of each step of the epoch
         self.log = torch.zeros(2, self.steps, device=self.device)
@@ -77,16 +78,27 @@ class Stepper:
         """Return the precision's context: bfloat16 autocast, or none for float32."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
+    def draw_ahead(self, seed: int, epoch: int) -> None:
+        """Draw an epoch on the host before its turn, while the device is at work on what it was given."""
+        self._ahead = (seed, epoch), self._draw(seed, epoch)
+
     def prepare(self, seed: int, epoch: int) -> Epoch:
-        """Draw an epoch on the host and send it to the device."""
-        n = len(self.index)
-        order = torch.from_numpy(epoch_order(n, seed, epoch)).to(self.device)
-        drawn = [d.to(self.device) for d in self.augment.draw(generator(seed, "augment", epoch), n)]
-        keep = None
+        """Send an epoch to the device, drawn on the host now if it was not ahead."""
+        which, drawn = self._ahead
+        self._ahead = None, None
+        if drawn is None or which != (seed, epoch):
+            drawn = self._draw(seed, epoch)
+        keep = None if drawn.keep is None else drawn.keep.to(self.device) / (1 - self.logits_dropout)
+        return Epoch(self.index[drawn.order.to(self.device)], [d.to(self.device) for d in drawn.drawn], keep)
+
+    def _draw(self, seed: int, epoch: int) -> Epoch:
+        """Draw an epoch on the host: the order among the training images, and which logits are kept."""
+        n, keep = len(self.index), None
         if self.logits_dropout:
             kept = generator(seed, "dropout", epoch).random((n, 10), dtype=np.float32) >= self.logits_dropout
-            keep = torch.from_numpy(kept).to(self.device) / (1 - self.logits_dropout)
-        return Epoch(self.index[order], drawn, keep)
+            keep = torch.from_numpy(kept)
+        drawn = self.augment.draw(generator(seed, "augment", epoch), n)
+        return Epoch(torch.from_numpy(epoch_order(n, seed, epoch)), drawn, keep)
 
     def step(self, i: int, epoch: Epoch, optimizer: torch.optim.Optimizer) -> None:
         """Train on the epoch's i-th batch (the last one may be smaller)."""
