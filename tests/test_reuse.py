@@ -32,9 +32,10 @@ def captures(monkeypatch):
     reuse.take(None)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("name", ["adam-augmented-dropout", "sgd-recreated-plateau", "odd-widths", "folds-carried",
-                                  "augmix-jensen-shannon"])  # fmt: skip
+@pytest.mark.parametrize(("name", "precision"), [
+    ("adam-augmented-dropout", "fp32"), ("sgd-recreated-plateau", "fp32"), ("folds-carried", "fp32"),
+    ("augmix-jensen-shannon", "fp32"), ("odd-widths", "bf16"),  # whose channels are padded
+])  # fmt: skip
 def test_a_second_seed_trains_on_the_first_ones_steps_bit_for_bit(tmp_path, captures, name, precision):
     first, second = (a_run(RECIPES[name], seed) for seed in (0, 1))
     alone = execute(second, small(), options(tmp_path / "alone", precision))

@@ -21,6 +21,7 @@ from repro.models.norm import count_batches
 from repro.record import Entry, Journal
 from repro.train import checkpoint
 from repro.train import state as training
+from repro.train.ends import Ends
 from repro.train.graph import Graphed, possible
 from repro.train.optim import Make
 from repro.train.schedule import Schedule
@@ -81,43 +82,49 @@ def fit(
     done = 0
     if saved := checkpoint.load(folder):
         done, state = saved
-        training.restore(model, optimizer, state, stepper.own)
-        logits = {name: value.to(stepper.device) for name, value in state["logits"].items()}
+        with training.fitting(folder):
+            training.restore(model, optimizer, state, stepper.own)
+            logits = {name: value.to(stepper.device) for name, value in state["logits"].items()}
     journal.truncate(done)
     entries = journal.read()
     if len(entries) != done:
         raise UserError(f"{journal.path}: holds {len(entries)} epochs but the checkpoint {done}; --force begins anew")
     graphed = captured or (Graphed(stepper, optimizer) if graph and possible(stepper, optimizer) else None)
     every_step = epochs * stepper.steps <= EVERY_STEP
+    ends = Ends(folder, on_epoch, late=graphed is not None)
     if part_of:
         enter(part_of(max(done, 1)), stepper, held)
-    for epoch in range(done + 1, epochs + 1):
-        began = perf_counter()
-        if part_of:
-            enter(part_of(epoch), stepper, held)
-        if recreate_each_epoch and epoch > 1:
-            optimizer = renewed(optimizer, make_optimizer, stepper, graphed)
-        history = [entry.metrics for entry in entries]
-        train(stepper, optimizer, schedule, history, seed=seed, epoch=epoch, on_step=on_step, graphed=graphed)
-        count_batches(model, stepper.steps)
-        model.eval()
-        logits["last"], measured = measure(stepper, held, seed, epoch)
-        if epoch < epochs:
-            stepper.draw_ahead(
-                seed, epoch + 1
-            )  # the device has an epoch's work before it: a tenth of AugMix's is drawing
-        metrics, steps = read_out(stepper, measured, every_step)  # the one host sync of the epoch
-        if held.trained_before is not None:
-            metrics["val/trained_before"] = float(held.trained_before)
-        metrics["lr"] = schedule(epoch, 0.0, history)
-        metrics["time/epoch_s"] = rounded([perf_counter() - began])[0]
-        if improves(metrics, history, selection_metric(held)):
-            logits["best_val_loss"] = logits["last"]
-        entry = journal.append(epoch, metrics, steps)
-        checkpoint.save(folder, epoch, training.keep(model, optimizer, stepper.own) | {"logits": logits})
-        entries.append(entry)
-        if not on_epoch(entry):
-            break
+    try:
+        for epoch in range(done + 1, epochs + 1):
+            began = perf_counter()
+            if part_of:
+                enter(part_of(epoch), stepper, held)
+            if recreate_each_epoch and epoch > 1:
+                optimizer = renewed(optimizer, make_optimizer, stepper, graphed)
+            history = [entry.metrics for entry in entries]
+            train(stepper, optimizer, schedule, history, seed=seed, epoch=epoch, on_step=on_step, graphed=graphed)
+            if not ends.finish():  # of the epoch before
+                break
+            count_batches(model, stepper.steps)
+            model.eval()
+            logits["last"], measured = measure(stepper, held, seed, epoch)
+            if epoch < epochs:  # the device has work before it, and a tenth of an epoch of AugMix is drawing
+                stepper.draw_ahead(seed, epoch + 1)
+            metrics, steps = read_out(stepper, measured, every_step)  # the one host sync of the epoch
+            if held.trained_before is not None:
+                metrics["val/trained_before"] = float(held.trained_before)
+            metrics["lr"] = schedule(epoch, 0.0, history)
+            metrics["time/epoch_s"] = rounded([perf_counter() - began])[0]
+            if improves(metrics, history, selection_metric(held)):
+                logits["best_val_loss"] = logits["last"]
+            entries.append(journal.append(epoch, metrics, steps))
+            state = training.keep(model, optimizer, stepper.own) | {"logits": dict(logits)}
+            if not ends.put(entries[-1], state):
+                break
+    except KeyboardInterrupt:
+        ends.finish()
+        raise
+    ends.finish()
     model.eval()  # also where nothing was left to train
     return Fitted(entries, logits, graphed)
 

@@ -89,7 +89,7 @@ class Graphed:
         try:
             with _CAPTURING:
                 self._capture()
-        except RuntimeError as error:
+        except (RuntimeError, ValueError, TypeError) as error:  # an operation, or the optimizer, that will not have it
             self.graphs, self.capture = {}, False
             print(f"warning: steps are launched kernel by kernel, no CUDA graph: {error}", file=sys.stderr, flush=True)
         finally:
