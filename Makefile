@@ -11,7 +11,7 @@ TARGET   = $(if $(EXPERIMENT),$(or $(REPORT),$(error EXPERIMENT needs REPORT))/$
 PLACE    = $(if $(DEVICE),--device $(DEVICE)) $(if $(DEVICES),--devices $(DEVICES))
 BIN      = $(VENV)/bin
 
-.PHONY: reproduce-all reports mlflow-ui test lint install
+.PHONY: reproduce-all reports mlflow-ui test test-faults test-faults-long lint install
 
 reproduce-all: install
 	$(BIN)/repro run $(TARGET) --profile $(PROFILE) --seeds $(SEEDS) $(PLACE) --pages
@@ -24,6 +24,21 @@ mlflow-ui: install
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+# Kills, full disks, outages, races: a quarter of an hour on two cores, -long some hours. With SAVE=1 the figures go to
+# reports/reliability.json, which `repro report` makes a page of.
+FAULTS   = $(CURDIR)/.repro/faults.jsonl
+SAVED    = $(if $(SAVE),--out reports/reliability.json)
+
+test-faults: $(VENV)/.installed-test
+	mkdir -p .repro && rm -f $(FAULTS)
+	REPRO_FAULTS=full REPRO_FAULTS_LOG=$(FAULTS) $(BIN)/python -m pytest tests/faults -n $(JOBS) --dist loadfile; \
+		held=$$?; $(BIN)/python tests/faults/gather.py $(FAULTS) $(SAVED) && exit $$held
+
+test-faults-long: $(VENV)/.installed-test
+	mkdir -p .repro && rm -f $(FAULTS)
+	REPRO_FAULTS=long REPRO_FAULTS_LOG=$(FAULTS) $(BIN)/python -m pytest tests/faults -n $(JOBS) --dist loadfile; \
+		held=$$?; $(BIN)/python tests/faults/gather.py $(FAULTS) $(SAVED) && exit $$held
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

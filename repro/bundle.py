@@ -5,6 +5,7 @@ that meets another one of its key goes beside it: nothing is ever overwritten.
 """
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
@@ -12,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro.errors import UserError
-from repro.record import RunRecord, write_atomically
+from repro.record import RunRecord, check_sound, write_atomically
 
 if TYPE_CHECKING:
     from repro.track import Tracker
 
 SCHEMA = 1
+LIST_BYTES, RECORD_BYTES, EXTRA_BYTES = 16 << 20, 4 << 20, 256 << 20  # most that is read of a file; a record has 64 KiB
 MOST = 10**6  # epochs, seeds
 EXTRAS = ("journal.jsonl", "probabilities.npz")  # what may lie in a run's folder; a checkpoint from outside may not
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,150}")
@@ -31,6 +33,7 @@ def export(records: Iterable[tuple[RunRecord, dict[str, Path]]], folder: Path) -
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / "bundle.json").exists():
         raise UserError(f"{folder}: holds other files; name a new folder for the bundle")
+    _own(folder / "bundle.json")
     taken: dict[str, str] = {}
     members = []
     for record, extras in records:
@@ -45,7 +48,7 @@ def export(records: Iterable[tuple[RunRecord, dict[str, Path]]], folder: Path) -
         if member not in members:
             members.append(member)
     write_atomically(
-        folder / "bundle.json", (json.dumps({"schema": SCHEMA, "members": members}, indent=1) + "\n").encode()
+        _own(folder / "bundle.json"), (json.dumps({"schema": SCHEMA, "members": members}, indent=1) + "\n").encode()
     )
     return len(members)
 
@@ -56,7 +59,7 @@ def _put(folder: Path, name: str, data: bytes, taken: dict[str, str]) -> dict[st
         # Two records of one key and environment that differ (drift) both travel.
         name = f"{digest[:8]}-{name}"
         taken[name] = digest
-    write_atomically(folder / name, data)
+    write_atomically(_own(folder / name), data)
     return {"file": name, "sha256": digest}
 
 
@@ -66,7 +69,7 @@ def load(folder: Path) -> Iterator[tuple[RunRecord, dict[str, Path]]]:
     Raises UserError for a folder that is no bundle, a member that is missing or changed, and an unsafe name.
     """
     try:
-        listed = json.loads((folder / "bundle.json").read_bytes())
+        listed = json.loads(_bounded(folder / "bundle.json", LIST_BYTES))
     except FileNotFoundError:
         raise UserError(f"{folder}: not a bundle (no bundle.json); `repro bundle export` makes one") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -77,28 +80,49 @@ def load(folder: Path) -> Iterator[tuple[RunRecord, dict[str, Path]]]:
         raise UserError(f"{folder / 'bundle.json'}: not a bundle's list (no members); copy the bundle again")
     if listed.get("schema") != SCHEMA:
         raise UserError(f"{folder / 'bundle.json'}: schema {listed.get('schema')!r}; this version reads {SCHEMA}")
-    checked = []
+    checked, seen = [], set()
     for member in listed["members"]:
-        path, data = _get(folder, member)
+        path, data = _get(folder, member, RECORD_BYTES)
+        if path.name in seen:
+            raise UserError(f"{folder / 'bundle.json'}: {path.name} is listed twice; copy the bundle again")
+        seen.add(path.name)
         record = RunRecord.from_bytes(data, str(path))
         _sound(record, str(path))
         extras = member.get("extras", {})
         if not isinstance(extras, dict) or set(extras) - set(EXTRAS):
             raise UserError(f"{path}: a bundle carries {' and '.join(EXTRAS)} beside a record, and nothing else")
-        checked.append((record, {name: _get(folder, extra)[0] for name, extra in extras.items()}))
+        checked.append((record, {name: _get(folder, extra, EXTRA_BYTES)[0] for name, extra in extras.items()}))
     yield from checked
 
 
-def _get(folder: Path, member: Any) -> tuple[Path, bytes]:
+def _bounded(path: Path, most: int) -> bytes:
+    """Return a file's bytes; raises UserError for a link, for what is no plain file, and for more than `most`."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise UserError(f"{path}: is a link or no plain file; a bundle holds its files themselves, copy it again")
+    with open(path, "rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise UserError(f"{path}: larger than {most >> 20} MiB, which no bundle's file is; copy the bundle again")
+    return data
+
+
+def _own(path: Path) -> Path:
+    """Return a place that is about to be written; raises UserError for a link, which would lead elsewhere."""
+    if path.is_symlink():
+        raise UserError(f"{path}: is a link to another place; remove it, records are written into their own folder")
+    return path
+
+
+def _get(folder: Path, member: Any, most: int) -> tuple[Path, bytes]:
     name = member.get("file") if isinstance(member, dict) else None
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise UserError(
             f"{folder / 'bundle.json'}: {str(name)[:80]!r} is not a member's name; expected a plain file name"
         )
     path = folder / name
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise UserError(f"{path}: listed in bundle.json but missing; copy the bundle again")
-    data = path.read_bytes()
+    data = _bounded(path, most)
     if sha256(data).hexdigest() != member.get("sha256"):
         raise UserError(f"{path}: differs from its sha256 in bundle.json; copy the bundle again")
     return path, data
@@ -117,6 +141,7 @@ def _sound(record: RunRecord, name: str) -> None:
         raise UserError(
             f"{name}: not a sound run record (run_key, report, experiments, profile, seed, fold or epochs_done)"
         )
+    check_sound(record, name)
 
 
 def import_into(
@@ -131,6 +156,9 @@ def import_into(
     key as `record-<sha8>.json`. Importing twice is importing once. `notes` gives a record's texts for MLflow.
     """
     members, new = list(load(folder)), 0
+    for record, extras in members:  # before the first is written
+        for name in ("", "record.json", *extras):
+            _own(home / "runs" / record.run_key / name)
     for record, extras in members:
         new += _land(record, extras, home / "runs" / record.run_key)
     for record, extras in members if tracker else ():
@@ -148,7 +176,7 @@ def _land(record: RunRecord, extras: dict[str, Path], place: Path) -> bool:
     if (place / "record.json").exists() or (place / "journal.jsonl").exists():
         prefix = f"record-{sha256(data).hexdigest()[:8]}-"
     for name, source in extras.items():
-        write_atomically(place / f"{prefix}{name}", source.read_bytes())
+        write_atomically(_own(place / f"{prefix}{name}"), source.read_bytes())
     # Last, because a record says that its run is finished.
-    write_atomically(place / (f"{prefix[:-1]}.json" if prefix else "record.json"), data)
+    write_atomically(_own(place / (f"{prefix[:-1]}.json" if prefix else "record.json")), data)
     return True

@@ -17,7 +17,7 @@ ALLOWED = {("spec", "record"), ("judge", "spec"), ("", "report")}
 DOORS = {
     "mlflow": {"track"}, "ray": {"execute/ray"}, "click": {"cli"}, "matplotlib": {"plots"},
     "rich": {"progress"},
-    "yaml": {"spec/loading", "spec/explain"},
+    "yaml": {"spec/building", "spec/loading", "spec/explain"},
 }  # fmt: skip
 #: parts that must start at once on a laptop: neither torch nor mlflow, not even through another module
 LIGHT = ("spec", "record", "judge", "report", "draws", "errors", "plots", "progress", "cli")

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from repro import __version__
-from repro.cli import author, bench, bundle, compare, data, look, preflight, train
-from repro.errors import UserError
+from repro.cli import author, bench, bundle, care, compare, data, look, preflight, train
+from repro.errors import UserError, printable
 
 
 class Group(click.Group):
@@ -40,7 +40,8 @@ class Group(click.Group):
             if error.filename is None:
                 raise
             click.echo(
-                f"repro: {error.filename}: {error.strerror}; choose a place that can be read and written", err=True
+                f"repro: {printable(str(error.filename))}: {error.strerror}; choose a place that can be read and written",
+                err=True,
             )
             ctx.exit(2)
 
@@ -66,6 +67,6 @@ def main() -> None:
 
 for command in (
     look.list_, author.new, author.validate, author.schema, preflight.preflight, data.data, train.run,
-    look.status, look.report, compare.compare, bundle.bundle, look.ui, bench.bench,
+    look.status, look.report, compare.compare, bundle.bundle, look.ui, bench.bench, care.doctor, care.verify,
 ):  # fmt: skip
     main.add_command(command)

@@ -76,11 +76,11 @@ def known_order(home: Path) -> np.ndarray | None:
     order: np.ndarray | None
     try:
         with open(path, "rb") as file:
-            order = np.lib.format.read_array(file, allow_pickle=False)
+            order = npz.read_array(file, str(path), SHAPES["y_test"])
     except FileNotFoundError:
         path = cache_path(home)
-        order = npz.read_one(path, "official_test")
-    except (OSError, ValueError, EOFError):
+        order = npz.read_one(path, "official_test", SHAPES["y_test"])
+    except (OSError, ValueError, UserError):
         order = np.empty(0)
     if order is not None and not np.array_equal(np.sort(order, axis=None), np.arange(SHAPES["y_test"][0])):
         raise UserError(f"{path}: damaged, not an order of the test images; delete the file, import or fetch again")

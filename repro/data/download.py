@@ -16,6 +16,7 @@ from repro.errors import UserError
 Progress = Callable[[int, int | None], None]
 CHUNK = 1 << 16
 ATTEMPTS = 5
+MOST = 1 << 30  # bytes; the official archive has 170 MB, and a server may send without an end
 
 
 class Broken(Exception):
@@ -97,6 +98,8 @@ def _append(chunks: Iterator[bytes], part: Path, done: int, told: Callable[[int]
             file.write(chunk)
             done += len(chunk)
             told(done)
+            if done > MOST:
+                raise Broken(f"it sends more than {MOST >> 20} MiB, which the official archive does not have")
     return done
 
 

@@ -1,16 +1,27 @@
 """CIFAR-10 as an .npz of x_train, y_train, x_test, y_test: read without ever unpickling."""
 
+import io
+import lzma
+import struct
+import tokenize
+import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Mapping
+from math import prod
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from repro.data.identity import SHAPES, check_shapes
 from repro.errors import UserError
 
-_BROKEN = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError)
+MAX_HEADER = 4096  # an array's header has about 100 bytes
+_BROKEN = (
+    OSError, ValueError, EOFError, TypeError, SyntaxError, LookupError, ArithmeticError, RuntimeError, MemoryError,
+    AssertionError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
+)  # fmt: skip
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -22,19 +33,58 @@ def read(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def read_one(path: Path, name: str) -> np.ndarray | None:
-    """Return one array of an .npz, or None where it holds no such array or is no zip archive at all."""
-    return _arrays(path, [name]).get(name) if zipfile.is_zipfile(path) else None
+def read_one(path: Path, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Return one array of integers of an .npz, or None where it holds no such array or is no zip archive at all."""
+    return _arrays(path, {name: shape}).get(name) if zipfile.is_zipfile(path) else None
 
 
-def _arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Read those of the named arrays that are there."""
-    wanted = f"expected {', '.join(sorted(SHAPES))} as uint8 in one"
+def _arrays(path: Path, wanted: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Read those of the wanted arrays that are there; raises UserError for what is not what is wanted."""
+    expected = f"expected {', '.join(sorted(SHAPES))} as uint8 in one"
     if path.is_file() and not zipfile.is_zipfile(path):
-        raise UserError(f"{path}: not a readable .npz archive; {wanted}")
+        raise UserError(f"{path}: not a readable .npz archive; {expected}")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in names if name in archive.files}
+        with zipfile.ZipFile(path) as archive:
+            held = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            found = {}
+            for name, shape in wanted.items():
+                if name in held:
+                    with archive.open(held[name]) as file:
+                        found[name] = read_array(file, f"{path}: {name}", shape)
+            return found
+    except UserError:
+        raise
     except _BROKEN as error:
-        reason = "arrays of Python objects" if "Object arrays" in str(error) else str(error)
-        raise UserError(f"{path}: not a readable .npz archive ({reason}); {wanted}") from None
+        reason = "arrays of Python objects" if "Object arrays" in str(error) else str(error) or type(error).__name__
+        raise UserError(f"{path}: not a readable .npz archive ({reason}); {expected}") from None
+
+
+def read_array(file: IO[bytes], name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a .npy's integers of a known shape.
+
+    Raises UserError for another type or shape, as the header tells it before anything is allocated or unpacked, and
+    ValueError for one that is cut short, holds objects or has no header.
+    """
+    head = io.BytesIO(file.read(MAX_HEADER))
+    found, by_column, dtype = _header(head)
+    if dtype.hasobject:
+        raise ValueError("Object arrays cannot be loaded")
+    if found != shape or dtype.kind not in "iu":
+        raise UserError(f"{name} is {dtype} {found}; expected uint8 {shape}")
+    count = prod(shape) * dtype.itemsize
+    data = head.read(count)
+    data += file.read(count - len(data))
+    if len(data) < count:
+        raise ValueError("it is cut short")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if by_column else "C")
+
+
+def _header(head: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Return shape, order and type as an .npy's header gives them; raises ValueError for what is no header."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            major, _ = np.lib.format.read_magic(head)
+            read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+            return read(head, max_header_size=MAX_HEADER)
+    except (tokenize.TokenError, *_BROKEN) as error:  # numpy takes the header for a Python literal
+        raise ValueError(f"a header that is none of numpy's, {type(error).__name__}") from None

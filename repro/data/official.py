@@ -4,6 +4,7 @@ They are pickles, and a pickle can run any code: each is checked against its pub
 unpickled with nothing in reach but the three numpy names that arrays need. No member of the archive is written to disk.
 """
 
+import gzip
 import hashlib
 import io
 import os
@@ -13,7 +14,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from repro.errors import UserError
 
 MAX_ARCHIVE = 1 << 30  # the official one is 170 MB
 MAX_BATCH = 64 << 20  # an official batch is 31 MB
+MAX_UNPACKED = 1 << 30  # of all members together; the official ones are 186 MB
 _REMEDY = "it was cut short or changed; get it again"
 _ALLOWED = {
     (module, name): found
@@ -66,7 +68,8 @@ def read_archive(file: io.BufferedReader, source: str) -> dict[str, np.ndarray]:
     file.seek(0)
     try:
         blobs = dict(_members(file, known))
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, LookupError, ArithmeticError, RecursionError,
+            MemoryError) as error:  # fmt: skip
         raise UserError(f"{source}: not a readable .tar.gz ({error}); {_REMEDY}") from None
     return _arrays(blobs, known, source)
 
@@ -90,12 +93,27 @@ def md5(file: io.BufferedReader) -> str:
 def _members(file: io.BufferedReader, known: Facts) -> Iterator[tuple[str, bytes]]:
     """Yield the archive's batches by name; every other member, link or odd path is passed over."""
     wanted = {f"{known.folder}/{name}": name for name in known.batches}
-    with tarfile.open(fileobj=file, mode="r:gz") as archive:
+    with gzip.open(file) as stream, tarfile.open(fileobj=cast(Any, _Bounded(stream)), mode="r|") as archive:
         for member in archive:
             if member.name in wanted and member.isreg() and member.size <= MAX_BATCH:
-                stream = archive.extractfile(member)
-                assert stream is not None  # it is a regular file
-                yield wanted[member.name], stream.read()
+                content = archive.extractfile(member)
+                assert content is not None  # it is a regular file
+                yield wanted[member.name], content.read()
+
+
+class _Bounded:
+    """A stream that ends with an error where it unpacks to more than any official file: a bomb."""
+
+    def __init__(self, stream: gzip.GzipFile):
+        self.stream, self.left = stream, MAX_UNPACKED
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes."""
+        data = self.stream.read(min(size, self.left + 1))
+        self.left -= len(data)
+        if self.left < 0:
+            raise OSError(f"it unpacks to more than {MAX_UNPACKED >> 20} MiB")
+        return data
 
 
 def _arrays(blobs: Mapping[str, bytes], known: Facts, source: str) -> dict[str, np.ndarray]:

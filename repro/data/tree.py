@@ -42,6 +42,8 @@ def _class(folder: Path, each: int) -> list[Path]:
     files = _seen(folder)
     if len(files) != each:
         raise UserError(f"{folder}: holds {len(files):,} files; expected {each:,} images, one a file")
+    if odd := next((path for path in files if not (path.is_file() or path.is_dir())), None):  # a pipe is waited for
+        raise UserError(f"{odd}: is no plain file; expected an image")
     return files
 
 

@@ -1,10 +1,12 @@
 """Runs one after another in this process: skip what is done, resume what was begun, show a failure and go on."""
 
+import errno
 import time
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+import torch
 from filelock import FileLock, Timeout
 
 from repro import run as runner
@@ -13,10 +15,15 @@ from repro.errors import UserError
 from repro.execute.outcome import Job, Outcome, extras, finished_record
 from repro.execute.shown import Shown, info_of
 from repro.progress.training import Lines, Training
-from repro.record import Entry, Journal
+from repro.record import Entry, Journal, remove_halves
 from repro.run import Options, folder_of
 from repro.spec.identity import Run
 from repro.track import Tracker
+from repro.train import checkpoint
+
+#: what a system says of a place that cannot be written
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+GOES_ON = "the same command goes on at the last finished epoch"
 
 __all__ = ["attempt", "extras", "finished_record", "run_all", "timed"]
 
@@ -46,13 +53,28 @@ def attempt(job: Job, dataset: Dataset, options: Options, tracker: Tracker | Non
     shown = Shown(tracker, job.notes, lambda text: display.note(key, text, problem=True))
     try:
         outcome = _locked(job, dataset, options, shown, display)
-    except UserError as error:
-        outcome = Outcome(job.run, "failed", reason=str(error))
-    except Exception as error:  # shown in full, and the other runs go on; the exit code tells
-        display.trace(traceback.format_exc())
-        outcome = Outcome(job.run, "failed", reason=f"{type(error).__name__}: {error}")
+    except Exception as error:
+        if (reason := known(error, options)) is None:  # shown in full, and the other runs go on; the exit code tells
+            display.trace(traceback.format_exc())
+        outcome = Outcome(job.run, "failed", reason=reason or f"{type(error).__name__}: {error}")
     display.end(key, outcome.state, outcome.said)
     return outcome
+
+
+def known(error: Exception, options: Options) -> str | None:
+    """Say in a sentence what went wrong and how to mend it, None where that is not known."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in DISK and error.filename is not None:
+        return f"{error.filename}: {error.strerror}; make room or see that it can be written; {GOES_ON}"
+    if isinstance(error, torch.OutOfMemoryError):
+        if options.device.type == "cuda":
+            torch.cuda.empty_cache()  # what is held in reserve is the next run's
+        return (
+            f"out of memory on {options.device} ({str(error).partition('. ')[0]}); train fewer runs side by side "
+            f"(--concurrent, --devices) or end what else uses the device; {GOES_ON}"
+        )
+    return None
 
 
 def _locked(job: Job, dataset: Dataset, options: Options, shown: Shown, display: Training) -> Outcome:
@@ -70,7 +92,9 @@ def _locked(job: Job, dataset: Dataset, options: Options, shown: Shown, display:
             if deadline is not None and time.monotonic() >= deadline:  # what is there is all there will be
                 return Outcome(job.run, "stopped", reason="no time left for an epoch of it")
             runner.begin_anew(job.run, options.home)
+        remove_halves(folder)
         if finished := finished_record(folder):
+            checkpoint.remove(folder)  # where the run was killed between its record and this
             shown.finish(finished, folder)
             return Outcome(job.run, "skipped", finished, synced=shown.synced)
         return _train(job.run, dataset, options, shown, deadline, display)

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -64,6 +64,19 @@ def _child(target: Callable[..., None], connection: Connection, *arguments: Any)
     with contextlib.suppress(KeyboardInterrupt):
         target(connection, *arguments)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from here on it leaves by itself
+
+
+@contextlib.contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM end what follows as Ctrl-C does: what is durable stays, MLflow is told, and the exit code is 130."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _interrupt(*_rest: object) -> None:

@@ -1,5 +1,6 @@
-"""One run's view in MLflow while it is trained."""
+"""One run's view in MLflow while it is trained: kept up beside the training, which never waits for it."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,11 +11,16 @@ from repro import environment
 from repro import run as runner
 from repro.data.cifar10 import Dataset
 from repro.errors import UserError
+from repro.execute.courier import Courier
 from repro.execute.outcome import extras
 from repro.record import Entry, RunRecord
 from repro.run import Options
 from repro.spec.identity import Run
-from repro.track import Live, RunInfo, Tracker
+from repro.track import RunInfo, Tracker
+
+#: how long epochs that are still on their way to a server which does answer are waited for: at the end of training,
+#: and where it is cut short (within the time that a process is given for that)
+PATIENCE_S, SHORT_S = 60.0, 8.0
 
 
 @dataclass
@@ -25,33 +31,61 @@ class Shown:
     notes: Mapping[str, Any]
     trouble: Callable[[str], None]
     synced: bool = True
-    live: Live | None = None
+    courier: Courier | None = None
 
     def start(self, info: RunInfo, journal: Sequence[Entry]) -> None:
         """Open the run as RUNNING with the epochs it has."""
-
-        def opened() -> None:
-            if self.tracker is not None:
-                self.live = self.tracker.start(info)
-                self.live.log(journal)
-
-        self._try(opened)
+        if (tracker := self.tracker) is not None:
+            self.courier = Courier(lambda: tracker.start(info), journal)
+            self.courier.start()
 
     def epoch(self, entry: Entry) -> None:
-        """Add an epoch; after a failure the rest waits for `finish`, so that no epoch waits for a dead server."""
-        if (live := self.live) is not None and self.synced:
-            self._try(lambda: live.log([entry]))
+        """Add an epoch, without waiting until MLflow has it."""
+        if self.courier is not None:
+            self.courier.add(entry)
+            self._say()
 
     def end(self, status: str) -> None:
         """Close a run that was cut short."""
-        if (live := self.live) is not None:
+        if self.courier is not None and self._settled(SHORT_S) and (live := self.courier.live) is not None:
             self._try(lambda: live.end(status))
 
     def finish(self, record: RunRecord, folder: Path) -> None:
         """Show the whole record, with whatever did not get through before."""
-        self.synced = True
-        if (tracker := self.tracker) is not None:
+        try:
+            self._show(record, folder)
+        except KeyboardInterrupt:  # training is over, and the little that is left is done in peace
+            self._show(record, folder)
+            raise
+
+    def _show(self, record: RunRecord, folder: Path) -> None:
+        if (tracker := self.tracker) is not None and self._settled():
             self._try(lambda: tracker.project(record, extras=extras(folder), notes=self.notes))
+
+    def _settled(self, patience_s: float = PATIENCE_S) -> bool:
+        """Wait for the epochs that are on their way, as long as MLflow answers; return whether it does."""
+        courier, tracker = self.courier, self.tracker
+        assert tracker is not None
+        if courier is not None:
+            courier.leave()
+            courier.join(1)
+            until = time.monotonic() + patience_s
+            while courier.is_alive() and time.monotonic() < until and tracker.answers():
+                courier.join(1)
+            self._say()
+        self.synced = (courier is None or not courier.is_alive()) and tracker.answers()
+        if not self.synced:
+            self.trouble(f"not in MLflow yet: {tracker.store.shown} does not answer")
+        return self.synced
+
+    def _say(self) -> None:
+        """Pass on what the courier has to say, from the thread that trains."""
+        if (courier := self.courier) is None:
+            return
+        while courier.said:
+            self.trouble(courier.said.popleft())
+        if courier.error is not None:
+            raise courier.error
 
     def _try(self, action: Callable[[], Any]) -> None:
         try:

@@ -5,6 +5,31 @@ import os
 from pathlib import Path
 
 from repro.errors import UserError
+from repro.record.failpoints import reach
+
+
+def remove_halves(folder: Path) -> None:
+    """Remove what processes that are gone have left half written in a folder."""
+    for path in folder.glob(".*.tmp"):
+        pid = path.name.split(".")[-2]
+        if not (pid.isdecimal() and int(pid) != os.getpid() and _lives(int(pid))):
+            path.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
+
+
+def halves(data: bytes) -> tuple[memoryview, memoryview]:
+    """Return the first and the second half of some bytes, so that a test can stop a write in its middle."""
+    view = memoryview(data)
+    return view[: len(data) // 2], view[len(data) // 2 :]
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -21,16 +46,21 @@ def write_atomically(path: Path, data: bytes) -> None:
     except FileExistsError:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from None
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    what = path.name.partition(".")[0].partition("-")[0]  # checkpoint, record, journal, ...
     try:
         with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
+            for half in halves(data):
+                file.write(half)
+                file.flush()
+                reach(f"{what}.write")  # in the middle, and before it is on the disk
             os.fsync(file.fileno())
+        reach(f"{what}.rename")
         os.replace(temporary, path)
     except OSError as error:  # of the place that was asked for, not of the name in between
         raise type(error)(error.errno, error.strerror, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
+    reach(f"{what}.renamed")
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

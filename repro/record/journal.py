@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from repro.record.files import write_atomically
+from repro.record.failpoints import reach
+from repro.record.files import halves, write_atomically
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,20 @@ class Journal:
         plain["metrics"] = {k: float(v).hex() for k, v in entry.metrics.items()}
         plain["steps"] = {k: [float(x).hex() for x in v] for k, v in entry.steps.items()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "ab") as file:
-            file.write((json.dumps(plain, sort_keys=True) + "\n").encode())
-            file.flush()
-            os.fsync(file.fileno())
+        self._append((json.dumps(plain, sort_keys=True) + "\n").encode())
         return entry
+
+    def _append(self, line: bytes) -> None:
+        try:
+            with open(self.path, "ab") as file:
+                for half in halves(line):
+                    file.write(half)
+                    file.flush()
+                    reach("journal.append")  # in the middle, and before it is on the disk
+                os.fsync(file.fileno())
+        except OSError as error:  # a half-written line is none, and is cut off by the next start
+            raise type(error)(error.errno, error.strerror, str(self.path)) from None
+        reach("journal.appended")
 
     def read(self) -> list[Entry]:
         """Return the complete epochs 1, 2, ...; a half-written last line is not an epoch."""
@@ -52,10 +62,10 @@ class Journal:
                 plain = json.loads(line)
                 metrics = {k: float.fromhex(v) for k, v in plain["metrics"].items()}
                 steps = {k: [float.fromhex(x) for x in v] for k, v in plain["steps"].items()}
-                entry = Entry(plain["epoch"], metrics, steps, plain["time"])
-            except (ValueError, KeyError, TypeError, AttributeError):
+                entry = Entry(plain["epoch"], metrics, steps, _milliseconds(plain["time"]))
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
                 break
-            if entry.epoch != len(entries) + 1:
+            if type(entry.epoch) is not int or entry.epoch != len(entries) + 1:
                 break
             entries.append(entry)
         return entries
@@ -65,3 +75,10 @@ class Journal:
         kept = self.read()[:epochs]
         lines = self.path.read_bytes().split(b"\n")[: len(kept)] if self.path.exists() else []
         write_atomically(self.path, b"".join(line + b"\n" for line in lines))
+
+
+def _milliseconds(value: object) -> int:
+    """Return a time of a journal, which may come from elsewhere; raises ValueError for none since 1970."""
+    if not isinstance(value, int) or not 0 <= value < 1 << 43:
+        raise ValueError("not a time in ms")
+    return value

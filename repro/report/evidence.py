@@ -1,13 +1,15 @@
 """Records on disk: read those of this machine and those committed, and commit what counts and is missing."""
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from repro.errors import UserError
-from repro.record import RunRecord, write_atomically
+from repro.record import RunRecord, check_plain, write_atomically
 
+MOST_BYTES = 4 << 20  # a record has 64 KiB at most
 _REPORT = re.compile(r"[a-z][a-z0-9]{1,29}")
 _FILE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\.json")
 _CLASS = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -36,10 +38,10 @@ def collect(home: Path, reports_dir: Path) -> list[Path]:
     The bytes stay the same and nothing is overwritten: a name taken by other bytes gets `-2`, `-3`, ...
     """
     local = list(_read(_local(home)))
-    known = {_digest(path.read_bytes()) for path in _committed(reports_dir)} if local else set()
+    known = {_digest(_bounded(path)) for path in _committed(reports_dir)} if local else set()
     new = []
     for source, record in local:
-        data = source.read_bytes()
+        data = _bounded(source)
         if _digest(data) in known or not record.counts:
             continue
         path = _free(reports_dir / record.report / "evidence" / record.file_name)
@@ -60,10 +62,21 @@ def _read(paths: list[Path]) -> Iterator[tuple[Path, RunRecord]]:
     """Yield the records of files, of equal files the first one's."""
     known: set[bytes] = set()
     for path in paths:
-        data = path.read_bytes()
+        data = _bounded(path)
         if (digest := _digest(data)) not in known:
             known.add(digest)
             yield path, check(RunRecord.from_bytes(data, str(path)), str(path))
+
+
+def _bounded(path: Path) -> bytes:
+    """Return a record's bytes; raises UserError for what is no plain file, and for more than a record can have."""
+    if path.exists() and not path.is_file():  # a pipe or a device would be waited for
+        raise UserError(f"{path}: is no plain file; move it away")
+    with open(path, "rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise UserError(f"{path}: larger than {MOST_BYTES >> 20} MiB, which no record is; move it away")
+    return data
 
 
 def _digest(data: bytes) -> bytes:
@@ -93,12 +106,13 @@ def check(record: RunRecord, name: str) -> RunRecord:
             raise UserError(f"{name}: finals.{protocol} holds something that is not a number; drop the file")
     if not isinstance(record.recipe.get("budget"), dict) or "epochs" not in record.recipe["budget"]:
         raise UserError(f"{name}: recipe.budget.epochs is missing; drop the file")
+    check_plain(record, name)
     return record
 
 
 def _free(path: Path) -> Path:
     candidate, number = path, 2
-    while candidate.exists():
+    while os.path.lexists(candidate):  # a link that leads nowhere is taken too
         candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
         number += 1
     return candidate

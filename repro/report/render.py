@@ -15,7 +15,7 @@ from repro.judge.records import of_profile
 from repro.judge.rows import WORDS
 from repro.judge.timings import NONE, Timings
 from repro.record import RunRecord, write_atomically
-from repro.report import cells, data, figures, html, pages, performance, preflight, tables
+from repro.report import cells, data, figures, html, pages, performance, preflight, reliability, tables
 from repro.report.badges import badges, report_badge
 from repro.report.brackets import budget_table, printed_table
 from repro.report.ladders import glance_checklist
@@ -67,7 +67,10 @@ def render(
     speed = performance.page(out / "bench") if profile == "full" else None
     if speed is not None:
         written.append(_write(out / "performance.md", speed.encode()))
-    overview = _overview(reports, rows, records, profile, speed is not None)
+    tried = reliability.page(out / "reliability.json") if profile == "full" else None
+    if tried is not None:
+        written.append(_write(out / "reliability.md", tried.encode()))
+    overview = _overview(reports, rows, records, profile, speed is not None, tried is not None)
     written.append(_write(out / "README.md", overview.encode()))
     written.append(_write(out / "index.html", html.index(overview, "Every claim at a glance", {}, None)))
     if profile == "full":
@@ -107,7 +110,9 @@ def _page(
     return _fill("report.md.j2", **context), pictures
 
 
-def _overview(reports: dict[str, Report], rows: list[Row], records: list[RunRecord], profile: str, speed: bool) -> str:
+def _overview(
+    reports: dict[str, Report], rows: list[Row], records: list[RunRecord], profile: str, speed: bool, tried: bool
+) -> str:
     headline = [row for row in rows if row.headline]
     rest = [
         (report, [row for row in rows if row.report == name and not row.headline])
@@ -133,6 +138,7 @@ def _overview(reports: dict[str, Report], rows: list[Row], records: list[RunReco
         provisional=cells.provisional_note(rows) if profile == "full" else "",
         checklist=glance_checklist(reports),
         speed=speed,
+        tried=tried,
         strangers=sorted({record.report for record in records} - set(reports)),
     )
 

@@ -1,6 +1,9 @@
 """A run from its spec to its record: the network, the images and the recipe bound together, trained, and written."""
 
+import io
 from collections.abc import Callable
+from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -68,13 +71,12 @@ def execute(
         return None
     record = to_record(run, dataset, options, attempts, fitted, stepper, held, meter.joules(len(fitted.entries)))
     probabilities = fitted.logits["last"].double().softmax(1).to(torch.float16).cpu().numpy()
-    with open(folder / "probabilities.npz", "wb") as file:
-        np.savez_compressed(file, probabilities=probabilities)
     weights = stepper.model.state_dict()
-    torch.save(cut_state(weights, stepper.own) if stepper.own else weights, folder / "model.pt")
-    write_atomically(folder / "record.json", record.to_bytes())
-    for path in folder.glob("checkpoint-*.pt"):
-        path.unlink()
+    weights = cut_state(weights, stepper.own) if stepper.own else weights
+    _write(folder / "probabilities.npz", lambda file: np.savez_compressed(file, probabilities=probabilities))
+    _write(folder / "model.pt", lambda file: torch.save(weights, file))
+    write_atomically(folder / "record.json", record.to_bytes())  # last, because it says that the run is finished
+    checkpoint.remove(folder)
     if fitted.graphed is not None:
         kind = reuse.kind_of(recipe, run, len(stepper.index), options)
         reuse.keep(reuse.Kept(kind, stepper, held, fitted.graphed))
@@ -90,6 +92,13 @@ def _ready(recipe: Recipe, run: Run, dataset: Dataset, options: Options) -> tupl
         return *assemble(recipe, run, dataset, options), None
     reuse.renew(kept, recipe, run, part, options)
     return kept.stepper, kept.held, kept.graphed
+
+
+def _write(path: Path, save: Callable[[IO[bytes]], None]) -> None:
+    """Write a file whole, whatever `save` puts into it."""
+    buffer = io.BytesIO()
+    save(buffer)
+    write_atomically(path, buffer.getvalue())
 
 
 def assemble(recipe: Recipe, run: Run, dataset: Dataset, options: Options) -> tuple[Stepper, Held]:

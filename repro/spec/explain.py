@@ -45,7 +45,7 @@ def explain(error: ValidationError, arms: Mapping[str, Any], lines: Mapping[KeyP
         paths = [_as_written((*start, *_parts(key)), message, arms, lines) for key in keys]
         paths = paths or [_as_written(start, message, arms, lines)]
         # Of keys that do not go together, the one an arm gives itself is the likelier mistake.
-        own = (path for path in paths if path[0] == "experiments" and path in lines)
+        own = (path for path in paths if path[:1] == ("experiments",) and path in lines)
         path = next(own, next((path for path in paths if path in lines), paths[0]))
         found.setdefault((path, message), line_of(path, lines))
     ((path, message), line), more = next(iter(found.items())), len(found) - 1

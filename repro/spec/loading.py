@@ -10,14 +10,13 @@ from pydantic import ValidationError
 
 from repro.errors import UserError
 from repro.spec.answerable import check_report
+from repro.spec.building import Builder, Loader
 from repro.spec.explain import KeyPath, dotted, explain, line_of
 from repro.spec.recipe import Recipe
 from repro.spec.schema import Report
 
 MAX_BYTES = 1 << 20
 _RECIPE_KEYS = frozenset(Recipe.model_fields)
-_SCALARS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null"))
-_BLOCKS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq"))
 
 
 def experiments_dir() -> Path:
@@ -45,9 +44,11 @@ def load(path: Path) -> Report:
     try:
         if path.exists() and not path.is_file():
             raise UserError(f"{path}: cannot be read (not a plain file); each report is one YAML")
-        if path.stat().st_size > MAX_BYTES:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)  # what a file says of its size need not be so
+        if len(data) > MAX_BYTES:
             raise UserError(f"{path}: larger than {MAX_BYTES // 1024} KiB, which no report needs; split or trim it")
-        text = path.read_text(encoding="utf-8")
+        text = data.decode("utf-8").replace("\r\n", "\n")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); it must be a file that you may read") from None
     except UnicodeDecodeError as error:
@@ -64,20 +65,30 @@ def load(path: Path) -> Report:
 def parse(text: str, name: str) -> Report:
     """Parse a report's YAML text; `name` stands for the file in messages."""
     lines: dict[KeyPath, int] = {}
+    loader = None
     try:
-        tree = _Builder(name, lines).build(yaml.compose(text, Loader=yaml.SafeLoader), ())
+        loader = Loader(text)
+        tree = Builder(name, lines).build(loader.get_single_node(), ())
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         text = f"holds a character YAML does not allow ({error.character:#x}); remove it"
         raise UserError(f"{name}:{line}: {text}") from None
     except yaml.YAMLError as error:
         raise UserError(f"{name}:{_broken(error)}; check indents, colons, quotes, brackets") from None
+    except (ValueError, OverflowError):  # from the scanner: "\UFFFFFFFF", a YAML version of 5,000 digits
+        line = loader.line + 1 if loader else 1
+        raise UserError(f"{name}:{line}: not valid YAML (a number that no character or version has)") from None
     except RecursionError:
         raise UserError(f"{name}:1: nested too deeply; a report needs fewer than ten levels") from None
     if tree is None:
         raise UserError(f"{name}:1: is empty; `repro new` writes a file to begin with")
     if not isinstance(tree, dict):
         raise UserError(f"{name}:1: expected a mapping with schema, id, title, ...; see experiments/ for examples")
+    return checked(tree, lines, name)
+
+
+def checked(tree: dict[str, Any], lines: Mapping[KeyPath, int], name: str) -> Report:
+    """Validate what a YAML holds, which is changed on the way; `lines`: the line of each key path, for messages."""
     arms = _merge_arms(tree, lines, name)
     try:
         report = Report.model_validate(tree)
@@ -96,58 +107,6 @@ def _broken(error: yaml.YAMLError) -> str:
     if began and mark and began.line != mark.line:
         problem += f", in what began at line {began.line + 1}"
     return f"{mark.line + 1 if mark else 1}: not valid YAML ({problem})"
-
-
-class _Builder:
-    """Turns YAML nodes into plain Python, notes each key's line and refuses what a report needs none of."""
-
-    def __init__(self, name: str, lines: dict[KeyPath, int]):
-        self.name, self.lines = name, lines
-        self.seen: set[int] = set()
-        self.loader = yaml.SafeLoader("")
-
-    def refuse(self, node: yaml.Node, path: KeyPath, message: str) -> UserError:
-        return UserError(f"{self.name}:{node.start_mark.line + 1}: {dotted(path)}: {message}")
-
-    def build(self, node: yaml.Node | None, path: KeyPath) -> Any:
-        """Build a node; a mapping's values carry their key's line, noted before, and list items their own."""
-        if node is None:
-            return None
-        self.lines.setdefault(path, node.start_mark.line + 1)
-        if id(node) in self.seen:  # two uses of one node: an alias, for which a diff would not show what changed
-            raise self.refuse(node, path, "uses a YAML alias; write the block out")
-        self.seen.add(id(node))
-        if isinstance(node, yaml.ScalarNode):
-            return self.scalar(node, path)
-        if node.tag not in _BLOCKS:
-            raise self.refuse(node, path, f"has the YAML tag {node.tag!r}; leave it out")
-        if isinstance(node, yaml.SequenceNode):
-            return [self.build(child, (*path, i)) for i, child in enumerate(node.value)]
-        return self.mapping(node, path)
-
-    def mapping(self, node: yaml.Node, path: KeyPath) -> dict[str, Any]:
-        """Build a mapping whose keys are plain words, each given once."""
-        result: dict[str, Any] = {}
-        for key_node, child in node.value:
-            key = key_node.value
-            if not isinstance(key, str) or key == "<<":
-                raise self.refuse(key_node, path, "has a key that is not a plain word; write the keys out")
-            if key in result:
-                first = self.lines[(*path, key)]
-                raise self.refuse(key_node, (*path, key), f"is given twice (first at line {first}); keep one")
-            self.lines[(*path, key)] = key_node.start_mark.line + 1
-            result[key] = self.build(child, (*path, key))
-        return result
-
-    def scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
-        """Build text, a number, true/false or null; dates and other tags are refused rather than guessed at."""
-        if node.tag not in _SCALARS:
-            kind = node.tag.rpartition(":")[2]
-            raise self.refuse(node, path, f"YAML reads {node.value[:40]!r} as a {kind}; put it in quotes")
-        try:
-            return self.loader.construct_object(node)
-        except (ValueError, LookupError, OverflowError):  # for example `!!int x`, or an integer of 5,000 digits
-            raise self.refuse(node, path, f"cannot read {node.value[:40]!r} as a value; put it in quotes") from None
 
 
 def merge(base: Any, delta: Any) -> Any:

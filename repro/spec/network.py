@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from repro.spec.fields import Count, Decay, Model, refuse
 
+#: layers of a stage: a network is built before anybody can say that it is too deep
+Depth = Annotated[int, Field(ge=1, le=1000)]
 #: weights at the start; biases as PyTorch's default where not said otherwise
 Init = Literal[
     "default",  # PyTorch's
@@ -34,7 +36,7 @@ class ResNet(Model):
     name: Literal["resnet"]
     stem: Count
     widths: Annotated[tuple[Count, ...], Field(strict=False, min_length=1, max_length=8)]
-    blocks: Annotated[tuple[Count, ...], Field(strict=False, min_length=1, max_length=8)]
+    blocks: Annotated[tuple[Depth, ...], Field(strict=False, min_length=1, max_length=8)]
     activation: Literal["relu", "leaky_relu", "elu"] = "relu"
     init: Init = "default"
     logits_dropout: Decay = 0.0
@@ -60,7 +62,7 @@ class VGG(Model):
 
     name: Literal["vgg"]
     widths: Annotated[tuple[Count, ...], Field(strict=False, min_length=1, max_length=8)]
-    convs: Annotated[tuple[Count, ...], Field(strict=False, min_length=1, max_length=8)]
+    convs: Annotated[tuple[Depth, ...], Field(strict=False, min_length=1, max_length=8)]
     hidden: Annotated[tuple[Count, ...], Field(strict=False, max_length=8)]
     batch_norm: bool = False
     init: Init = "default"

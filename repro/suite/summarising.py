@@ -35,6 +35,9 @@ def summarise(
 
     They rest on this machine's runs and what MLflow shows of the evidence, one record a run key.
     """
+    if not tracker.answers():
+        say(f"MLflow's summaries are not up to date: {tracker.store.shown} does not answer")
+        return False
     records = [t.record if isinstance(t, Outcome) else t for t in touched]
     try:
         found = _gathered(home, reports_dir, tracker)

@@ -13,10 +13,12 @@ from typing import Any
 from filelock import FileLock
 
 from repro.errors import UserError
+from repro.record.failpoints import reach
 from repro.track import projection, store, views
 from repro.track.notes import line, report_note
 from repro.track.projection import Point
 
+PROBE_S = 1.0
 CHUNK = 500  # a REST request may hold 1,000 metrics and 1 MB
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -60,17 +62,35 @@ def migrate(path: Path) -> None:
 
 
 class Connection:
-    """A connection to MLflow, tried when it is made; raises UserError where there is no usable store."""
+    """A connection to MLflow, tried when it is made; raises UserError where there is no usable store.
 
-    def __init__(self, home: Path, prefix: str = "cifar10"):
-        self.home, self.prefix, self.store = Path(home).absolute(), prefix, store.locate(Path(home))
+    `place`: another store than the one that the state folder or the environment names.
+    """
+
+    def __init__(self, home: Path, prefix: str = "cifar10", place: store.Store | None = None):
+        self.home, self.prefix, self.store = Path(home).absolute(), prefix, place or store.locate(Path(home))
         self.mlflow = import_mlflow()
         self._experiments: dict[str, str] = {}
         with self.door("opening the store"):
             store.ensure(self.store, migrate)
+            # It would print the trace of what fails in the database, which `door` says in a sentence.
+            logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
             self.lock = FileLock(self.store.lock)
             self.client = self.mlflow.MlflowClient(self.store.uri, registry_uri=self.store.uri)
             self.client.search_experiments(max_results=1)
+
+    def answers(self) -> bool:
+        """Whether a tracking server answers, found out in a second or two; a database is taken to be there."""
+        if not self.store.uri.startswith(("http://", "https://")):
+            return True
+        import requests
+
+        try:
+            return requests.get(f"{self.store.uri.rstrip('/')}/health", timeout=PROBE_S).status_code < 500
+        except requests.exceptions.SSLError:  # somebody is there, and MLflow's own client knows how to talk to it
+            return True
+        except requests.exceptions.RequestException:
+            return False
 
     @contextmanager
     def door(self, doing: str) -> Iterator[None]:
@@ -194,6 +214,7 @@ class Connection:
         entities = self.mlflow.entities
         rows = [entities.Metric(p.key, p.value, p.time, p.step) for p in points]
         for i in range(0, len(rows), CHUNK):
+            reach("mlflow.write")
             self.client.log_batch(run_id, metrics=rows[i : i + CHUNK])
         if params:
             self.client.log_batch(run_id, params=[entities.Param(key, value) for key, value in params.items()])
@@ -210,6 +231,7 @@ class Connection:
                 path = Path(folder, name)
                 path.parent.mkdir(exist_ok=True)
                 path.write_bytes(data)
+            reach("mlflow.upload")
             self.client.log_artifacts(run_id, folder)
             for name, source in (extras or {}).items():
                 # By its own name in a folder of its own, for log_artifact takes the source's name.

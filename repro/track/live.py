@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from repro.record import Entry, RunRecord
+from repro.record.failpoints import reach
 from repro.track import projection
 from repro.track.connection import Logged
 from repro.track.projection import RunInfo
@@ -38,7 +39,8 @@ class Live:
     def replace(self) -> None:
         """Begin a fresh MLflow run in place of this one, which goes to MLflow's trash."""
         with self.tracker.door(f"replacing {self.info.name}"), self.tracker.lock:
-            old, self.run_id = self.run_id, self.tracker.create(self.info)
+            old, self.run_id = self.run_id, self.tracker.create(self.info, replaces=self.run_id)
+            reach("mlflow.replace")
             self.tracker.client.delete_run(old)
         self._logged = {}
 
@@ -83,6 +85,7 @@ class Live:
             tags |= {"repro.diverged": "true"} if lost or record.state == "diverged" else {}
             # Last of all the tag that says "whole": a finish cut short is done again.
             self.tracker.write(self.run_id, projection.finals(record), tags)
+            reach("mlflow.finish")
             status = "KILLED" if record.state == "stopped" else "FINISHED"
             self.tracker.client.set_terminated(self.run_id, status, projection.end_of(record))
 

@@ -18,6 +18,9 @@ from filelock import FileLock
 
 from repro.errors import UserError
 
+#: tables that every whole store has
+TABLES = frozenset({"alembic_version", "experiments", "runs", "metrics"})
+
 
 @dataclass(frozen=True)
 class Store:
@@ -106,12 +109,13 @@ def _make(path: Path, migrate: Callable[[Path], None]) -> None:
 def _check(path: Path) -> None:
     # MLflow itself retries for minutes on a damaged file and repairs nothing, so it is looked at first.
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=20)) as connection:
+        # To write, if possible: a transaction that a kill cut short is rolled back, and could not be read else.
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=20)) as connection:
             names = {row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")}
     except sqlite3.Error as error:
         raise UserError(f"{path}: not a readable MLflow store ({error}); {_MEND}") from None
     unfinished = any(name.startswith("_alembic_tmp_") for name in names)
-    if unfinished or not {"alembic_version", "experiments", "runs", "metrics"} <= names:
+    if unfinished or TABLES - names:
         raise UserError(f"{path}: a half-made MLflow store, or none at all; {_MEND}")
 
 

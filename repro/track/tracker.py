@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import UserError
-from repro.record import Entry, Journal, RunRecord
-from repro.track import projection, summary
+from repro.record import Entry, Journal, RunRecord, check_sound
+from repro.record.failpoints import reach
+from repro.track import owner, projection, summary
 from repro.track.connection import Connection, TrackingError
 from repro.track.judged import Judged
 from repro.track.live import Live
@@ -18,26 +19,40 @@ from repro.track.projection import RunInfo, digest
 class Tracker(Connection):
     """Shows runs in MLflow: `<prefix>/<report>`, a parent run an experiment, a child run a seed."""
 
+    @property
+    def folder(self) -> str:
+        """What runs are marked with as those of this state folder."""
+        return digest(str(self.home).encode())
+
     def parent(self, experiment_id: str, experiment: str) -> Any | None:
         """Return the parent run of an experiment (an arm of a report), or None."""
+        return next(self.parents(experiment_id, experiment), None)
+
+    def parents(self, experiment_id: str, experiment: str) -> Iterator[Any]:
+        """Yield an experiment's parent runs: one, or two where a process died while it replaced one by the other."""
         for run in self.search([experiment_id], kind="experiment"):
-            if run.data.tags["repro.experiment"] == experiment:
-                return run
-        return None
+            if run.data.tags.get("repro.experiment") == experiment:
+                yield run
 
     def create_parent(self, exp_id: str, report: str, experiment: str, start: int, notes: Mapping[str, Any]) -> str:
         """Create an experiment's parent run; returns its id. Needs the lock."""
-        tags = summary.parent_tags(report, experiment, notes)
+        tags = summary.parent_tags(report, experiment, notes) | owner.tags()
         return self.client.create_run(exp_id, start, tags, experiment).info.run_id
 
-    def create(self, info: RunInfo) -> str:
-        """Create a run under its experiment's parent; returns its id. Needs the lock."""
+    def create(self, info: RunInfo, replaces: str = "") -> str:
+        """Create a run under its experiment's parent; returns its id. Needs the lock.
+
+        `replaces`: the run in whose place it comes, noted so that the other is found where this process dies.
+        """
         exp_id = self.experiment_id(info.report, info.profile, info.notes)
         start, name = projection.milliseconds(info.started), info.experiments[0]
         parent = self.parent(exp_id, name)
         above = parent.info.run_id if parent else self.create_parent(exp_id, info.report, name, start, info.notes)
-        tags = projection.tags(info) | {"mlflow.parentRunId": above}
+        reach("mlflow.parent")
+        tags = projection.tags(info) | owner.tags() | {owner.FOLDER: self.folder, "mlflow.parentRunId": above}
+        tags |= {"repro.replaces": replaces} if replaces else {}
         run_id = self.client.create_run(exp_id, start, tags, info.name).info.run_id
+        reach("mlflow.run")
         self._describe(run_id, info)
         return run_id
 
@@ -68,15 +83,18 @@ class Tracker(Connection):
     def start(self, info: RunInfo) -> Live:
         """Go on with the unfinished MLflow run of this key and env_class, or begin one (also beside a finished one).
 
-        A run that another host has RUNNING is left to it.
+        A run that another host, or a living process with another state folder, has RUNNING is left to it.
         """
         with self.door(f"starting {info.name}"), self.lock:
             return self._begin(info, self._matching(info))
 
     def _begin(self, info: RunInfo, matching: Sequence[Any]) -> Live:
-        here = projection.tags(info)["repro.host"]
+        replaced = {run.data.tags.get("repro.replaces") for run in matching}
+        for run in [run for run in matching if run.info.run_id in replaced]:
+            self.client.delete_run(run.info.run_id)
+        matching = [run for run in matching if run.info.run_id not in replaced]
         for run in reversed(matching):
-            taken = run.info.status == "RUNNING" and run.data.tags.get("repro.host") != here
+            taken = run.info.status == "RUNNING" and owner.taken(run.data.tags, self.folder)
             if run.info.status != "FINISHED" and "repro.record" not in run.data.tags and not taken:
                 return self._go_on(info, run)
         return Live(self, info, self.create(info), {})
@@ -85,7 +103,7 @@ class Tracker(Connection):
         run_id = run.info.run_id
         self.client.update_run(run_id, status="RUNNING")
         # All of them again: the process that made the run may have died between its calls.
-        self.write(run_id, [], projection.tags(info))
+        self.write(run_id, [], projection.tags(info) | owner.tags() | {owner.FOLDER: self.folder})
         self._describe(run_id, info)
         return Live(self, info, run_id, self.logged(run_id, run.data.metrics))
 
@@ -100,6 +118,7 @@ class Tracker(Connection):
 
         Times come from `entries`, else from the journal among the extras, else from the record itself.
         """
+        check_sound(record, f"record {record.run_key}")
         info, data = RunInfo.of(record, notes), record.to_bytes()
         with self.door(f"projecting {info.name}"), self.lock:
             matching = self._matching(info)
@@ -136,9 +155,12 @@ class Tracker(Connection):
         stamp = digest(b"".join([*(r.to_bytes() for r in records), known]))
         with self.door(f"summarising {experiment}"), self.lock:
             exp_id = self.experiment_id(report, profile, notes)
-            parent = self.parent(exp_id, experiment)
+            every = list(self.parents(exp_id, experiment))
+            parent = next(
+                (run for run in every if run.data.tags.get("repro.summary") == stamp), every[0] if every else None
+            )
             old = parent.data.tags.get("repro.summary") if parent else None
-            if parent and old == stamp and parent.info.status == "FINISHED":
+            if parent and old == stamp and parent.info.status == "FINISHED" and len(every) == 1:
                 return parent.info.run_id
             made = summary.over_seeds(experiment, records, notes, judged)
             if parent and old in (None, stamp):
@@ -146,10 +168,13 @@ class Tracker(Connection):
             else:
                 # Other runs or verdicts: rows cannot be taken back, so the parent is replaced and its children moved.
                 run_id = self.create_parent(exp_id, report, experiment, made.start, notes)
-                if parent:
-                    self._replace_parent(exp_id, parent.info.run_id, run_id)
+            for other in every:
+                if other.info.run_id != run_id:
+                    reach("mlflow.replace_parent")
+                    self._replace_parent(exp_id, other.info.run_id, run_id)
             # First the stamp: a summary cut short is gone on with by the same records and replaced for others.
             self.client.set_tag(run_id, "repro.summary", stamp)
+            reach("mlflow.summary")
             self.write(run_id, made.points, made.tags, made.params)
             self.upload(run_id, made.files)
             self.client.set_terminated(run_id, "FINISHED", made.end)
@@ -167,7 +192,8 @@ class Tracker(Connection):
             found = self.client.get_experiment_by_name(self.experiment_name(report, profile))
             if found is None or found.lifecycle_stage == "deleted":
                 return set()
-            return {run.data.tags["repro.experiment"] for run in self.search([found.experiment_id], kind="experiment")}
+            runs = self.search([found.experiment_id], kind="experiment")
+            return {run.data.tags["repro.experiment"] for run in runs if "repro.experiment" in run.data.tags}
 
     def label(self, report: str, text: str) -> None:
         """Say of a report, in tag `repro.label` of its MLflow experiment, what its headline claims come to."""

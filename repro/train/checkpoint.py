@@ -30,6 +30,17 @@ def newest(folder: Path) -> int:
     return max((int(path.stem.split("-")[1]) for path in folder.glob(NAMES)), default=0)
 
 
+def sound(path: Path) -> bool:
+    """Whether a checkpoint holds the bytes that its name says were written, and can be read."""
+    return _read(path.read_bytes(), path.stem.split("-")[2]) is not None
+
+
+def remove(folder: Path) -> None:
+    """Remove the checkpoints of a run that is finished."""
+    for path in folder.glob("checkpoint-*.pt"):
+        path.unlink()
+
+
 def load(folder: Path) -> tuple[int, dict[str, Any]] | None:
     """Return (epoch, state) of the newest checkpoint whose bytes are intact, or None.
 

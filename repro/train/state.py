@@ -3,11 +3,14 @@
 Padded channels (`repro.models.padding`) are left out and put back, so that what is kept does not depend on the device.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from repro.errors import UserError
 from repro.models import padding
 
 
@@ -23,6 +26,19 @@ def keep(model: torch.nn.Module, optimizer: torch.optim.Optimizer, own: padding.
 def _grown(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
     # In the parameter's own memory order: fused optimizers walk through both as flat memory.
     return torch.empty_like(parameter, dtype=value.dtype).copy_(padding.grow(value, parameter.shape))
+
+
+@contextmanager
+def fitting(folder: Path) -> Iterator[None]:
+    """Turn what a state raises that is not this training's, though its bytes are intact, into a sentence."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise UserError(
+            f"{folder}: the checkpoint does not fit this training ({type(error).__name__}); --force begins anew"
+        ) from error
 
 
 def restore(
