@@ -217,6 +217,16 @@ def test_ours_waits_once_an_epoch_and_the_plain_loop_twice_a_step(steps):
     assert all(arm["prepare_s"] > 0 for arm in row["arms"].values())
 
 
+@pytest.mark.parametrize("ending", ["autoaugment", "augmix"])
+def test_augmentation_is_counted_as_a_gpu_would_be_given_it(ending):
+    flips = "{name: flip}]"
+    own = arms.run_of(named((flips, f"{{name: flip}}, {{name: {ending}}}]")), made := plan())
+    ours = arms.ready(own, made, 2)
+    seen = arms.counted(ours)
+    assert seen.host_syncs == 1
+    assert seen == arms.counted(ours)  # and does not depend on the draws
+
+
 def test_the_clock_of_readiness_is_the_plans():
     """What happens between building and warming up is no part of it."""
     now = [0.0]

@@ -1,6 +1,5 @@
 """The training loop: equal to a plain loop, resumable bit for bit, and never waiting for the host in a step."""
 
-import functools
 import hashlib
 import json
 from dataclasses import replace
@@ -12,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from repro import run as runner
-from repro.augment import augmix, autoaugment, ops
+from repro.augment import ops
 from repro.data import sample
 from repro.draws import generator
 from repro.record import Journal
@@ -359,10 +358,7 @@ ARMS = {f"{r.id}/{e.id}": e.recipe for r in REPORTS.values() for e in r.experime
 
 
 @pytest.mark.parametrize("name", ARMS)
-def test_every_experiment_takes_two_steps_without_a_host_sync(name, monkeypatch):
-    # As on an accelerator: every operation on all images, instead of each on its own subset of them.
-    for module in (augmix, autoaugment):
-        monkeypatch.setattr(module, "apply", functools.partial(ops.apply, subsets=False))
+def test_every_experiment_takes_two_steps_without_a_host_sync(name):
     full = ARMS[name]
     budget = full.budget.model_copy(update={"batch_size": 4})
     recipe = runner.adapt(full, "smoke", 1500).model_copy(update={"budget": budget})
@@ -373,9 +369,10 @@ def test_every_experiment_takes_two_steps_without_a_host_sync(name, monkeypatch)
     before = [p.detach().clone() for p in stepper.model.parameters()]
     epoch = stepper.prepare(0, 1)
     stepper.model.train()
-    stepper.step(0, epoch, optimizer)
+    with ops.as_on_accelerators():
+        stepper.step(0, epoch, optimizer)
     steps = [state["step"] for state in optimizer.state.values() if "step" in state]
-    with HostSyncs(host=steps) as syncs:
+    with HostSyncs(host=steps) as syncs, ops.as_on_accelerators():
         stepper.step(1, epoch, optimizer)
     assert syncs.found == []
     assert stepper.log[0, :2].isfinite().all()

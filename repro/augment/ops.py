@@ -5,7 +5,9 @@ Pillow is given: posterize the bits kept, solarize the threshold, translate the 
 below, the enhancers their factor; rotate and shear take a matrix, read by a resampling of `warp`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 
@@ -19,6 +21,7 @@ CODE = {name: code for code, name in enumerate(OPS)}
 IDENTITY = len(OPS)
 #: images computed at once on subsets: their float64 intermediates stay in a core's cache
 CHUNK = 32
+_WHOLE = ContextVar("whole", default=False)
 WARPED = ("rotate", "shear_x", "shear_y")
 
 #: flat images (B, 3, 1024) and their parameter (magnitude, or matrix) -> flat images
@@ -39,7 +42,8 @@ def apply(
     default) an operation runs on its images only, which on an accelerator would wait for the host; without, on all
     images, and its images are kept.
     """
-    subsets = images.device.type == "cpu" if subsets is None else subsets
+    if subsets is None:
+        subsets = images.device.type == "cpu" and not _WHOLE.get()
     flat = images.flatten(2).contiguous()
     out = flat.clone()
     warped = torch.stack([code == CODE[name] for name in WARPED]).any(0)
@@ -53,6 +57,16 @@ def apply(
             if len(index):
                 out[index] = kernel(flat[index], parameter[index])
     return out.view(images.shape)
+
+
+@contextmanager
+def as_on_accelerators() -> Iterator[None]:
+    """Let a CPU, too, run each operation on all images: what an accelerator would be given can be counted there."""
+    before = _WHOLE.set(True)
+    try:
+        yield
+    finally:
+        _WHOLE.reset(before)
 
 
 def autocontrast(flat: torch.Tensor, _: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from repro.augment import ops
 from repro.bench.operations import Operations
 
 #: operations whose result a host needs before it can go on: a GPU's host waits in each of them
@@ -55,7 +56,7 @@ def count(
     if device.type != "cuda" and not modes:
         return Counts(kernels=kernels(step, device))
     with waits(device, host) as seen:
-        with operations if modes else nullcontext():
+        with ops.as_on_accelerators(), operations if modes else nullcontext():
             train()
         if read is not None:
             read()
