@@ -39,10 +39,8 @@ class Group(click.Group):
                 ctx.exit(1)
             if error.filename is None:
                 raise
-            click.echo(
-                f"repro: {printable(str(error.filename))}: {error.strerror}; choose a place that can be read and written",
-                err=True,
-            )
+            place = printable(str(error.filename))
+            click.echo(f"repro: {place}: {error.strerror}; choose a place that can be read and written", err=True)
             ctx.exit(2)
 
     @staticmethod

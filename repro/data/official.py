@@ -9,6 +9,7 @@ import hashlib
 import io
 import os
 import pickle
+import pickletools
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ from repro.errors import UserError
 
 MAX_ARCHIVE = 1 << 30  # the official one is 170 MB
 MAX_BATCH = 64 << 20  # an official batch is 31 MB
+MAX_PLACES = 1_000_000  # that a pickle keeps values in; an official batch has 30,000
 MAX_UNPACKED = 1 << 30  # of all members together; the official ones are 186 MB
 _REMEDY = "it was cut short or changed; get it again"
 _ALLOWED = {
@@ -134,6 +136,7 @@ def _batch(blob: bytes, expected: str, source: str) -> tuple[np.ndarray, np.ndar
     if found != expected:
         raise UserError(f"{source}: not the official file (md5 {found[:12]}, expected {expected[:12]}); {_REMEDY}")
     try:
+        _check_operations(blob)
         content = _ArraysOnly(io.BytesIO(blob), encoding="latin1").load()
         data, labels = content["data"], np.array(content["labels"])
         x = data.reshape(-1, 3, *SHAPES["x_train"][1:3]).transpose(0, 2, 3, 1)
@@ -146,6 +149,13 @@ def _batch(blob: bytes, expected: str, source: str) -> tuple[np.ndarray, np.ndar
 
 def _digits(labels: np.ndarray) -> bool:
     return bool(((labels >= 0) & (labels <= 9)).all())
+
+
+def _check_operations(blob: bytes) -> None:
+    """Refuse a pickle with a number for a memory of its own beyond any: unpickling sets up all places before it."""
+    for operation, argument, _ in pickletools.genops(blob):
+        if "PUT" in operation.name and isinstance(argument, int) and argument > MAX_PLACES:
+            raise pickle.UnpicklingError(f"it wants {argument:,} places, more than any official file")
 
 
 class _ArraysOnly(pickle.Unpickler):
