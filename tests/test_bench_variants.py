@@ -121,15 +121,16 @@ def _losses(passes, order):
         yield order[0].stepper.log[0].tolist()
 
 
-def test_a_variant_that_cannot_be_made_ready_is_left_out(monkeypatch):
+@pytest.mark.parametrize("error", [UserError("no compiler"), torch.OutOfMemoryError("no compiler\nand more")])
+def test_a_variant_that_cannot_be_made_ready_is_left_out(monkeypatch, error):
     def fail(model):
-        raise UserError("PyTorch cannot compile here (no compiler)\nand more")
+        raise error
 
     monkeypatch.setattr(training, "fused", fail)
     row = variants.measure(named(), plan(), variants.choose(["compiled"]))
     assert list(row["arms"]) == ["ours"]
     assert row["ratios"] == {}
-    assert row["missing"] == {"compiled": "could not be made ready: PyTorch cannot compile here (no compiler)"}
+    assert row["missing"] == {"compiled": "could not be made ready: no compiler"}
 
 
 def test_runs_side_by_side_train_as_one_alone_does():
