@@ -47,6 +47,9 @@ VALUES = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3), max_leaves=6
 )
 
+#: archives with a name twice are among what is tried
+pytestmark = pytest.mark.filterwarnings("ignore:Duplicate name")
+
 
 def places(tree):
     """Yield every place of nested mappings and lists: the container and the key or index in it."""
