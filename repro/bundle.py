@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro.errors import UserError
-from repro.record import RunRecord, check_sound, write_atomically
+from repro.record import RECORD_BYTES, RunRecord, check_sound, read_bounded, write_atomically
 
 if TYPE_CHECKING:
     from repro.track import Tracker
 
 SCHEMA = 1
-LIST_BYTES, RECORD_BYTES, EXTRA_BYTES = 16 << 20, 4 << 20, 256 << 20  # most that is read of a file; a record has 64 KiB
+LIST_BYTES, EXTRA_BYTES = 16 << 20, 256 << 20  # most that is read of a file
 MOST = 10**6  # epochs, seeds
 EXTRAS = ("journal.jsonl", "probabilities.npz")  # what may lie in a run's folder; a checkpoint from outside may not
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,150}")
@@ -69,7 +69,7 @@ def load(folder: Path) -> Iterator[tuple[RunRecord, dict[str, Path]]]:
     Raises UserError for a folder that is no bundle, a member that is missing or changed, and an unsafe name.
     """
     try:
-        listed = json.loads(_bounded(folder / "bundle.json", LIST_BYTES))
+        listed = json.loads(_member(folder / "bundle.json", LIST_BYTES))
     except FileNotFoundError:
         raise UserError(f"{folder}: not a bundle (no bundle.json); `repro bundle export` makes one") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -95,15 +95,11 @@ def load(folder: Path) -> Iterator[tuple[RunRecord, dict[str, Path]]]:
     yield from checked
 
 
-def _bounded(path: Path, most: int) -> bytes:
-    """Return a file's bytes; raises UserError for a link, for what is no plain file, and for more than `most`."""
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise UserError(f"{path}: is a link or no plain file; a bundle holds its files themselves, copy it again")
-    with open(path, "rb") as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise UserError(f"{path}: larger than {most >> 20} MiB, which no bundle's file is; copy the bundle again")
-    return data
+def _member(path: Path, most: int) -> bytes:
+    """Return the bytes of a bundle's file; raises UserError for a link, and as `read_bounded`."""
+    if path.is_symlink():
+        raise UserError(f"{path}: is a link; a bundle holds its files themselves, copy it again")
+    return read_bounded(path, most, "bundle's file", "copy the bundle again")
 
 
 def _own(path: Path) -> Path:
@@ -122,7 +118,7 @@ def _get(folder: Path, member: Any, most: int) -> tuple[Path, bytes]:
     path = folder / name
     if not os.path.lexists(path):
         raise UserError(f"{path}: listed in bundle.json but missing; copy the bundle again")
-    data = _bounded(path, most)
+    data = _member(path, most)
     if sha256(data).hexdigest() != member.get("sha256"):
         raise UserError(f"{path}: differs from its sha256 in bundle.json; copy the bundle again")
     return path, data

@@ -3,6 +3,7 @@
 from click.testing import CliRunner
 
 from repro.cli import main
+from repro.spec.loading import parse
 
 SMALL = """\
 schema: 1
@@ -25,6 +26,15 @@ claims:
   - {id: acc, kind: point, experiment: first, value: 50.0, decimals: 1, headline: true, where: Table 1}
   - {id: params, kind: count, experiment: first, value: 5266, where: Table 2}
 """
+
+
+def small_report(*changes):
+    """Return the small report, parsed, in batches of 16, with (old, new) pieces of its text exchanged."""
+    text = SMALL
+    for old, new in (("batch_size: 128", "batch_size: 16"), *changes):
+        assert old in text
+        text = text.replace(old, new)
+    return parse(text, "tiny.yaml")
 
 
 def repro(*arguments, code=0):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from command_line import SMALL, repro
+from command_line import SMALL, repro, small_report
 from scipy import stats
 
 from repro import run as runner
@@ -23,21 +23,12 @@ from repro.errors import UserError
 from repro.report import performance
 from repro.run import Options
 from repro.spec.identity import runs_of
-from repro.spec.loading import load_all, parse
+from repro.spec.loading import load_all
 from repro.train import schedule
 
 CPU = torch.device("cpu")
 torch.set_num_threads(1)
 REPORTS = load_all()
-
-
-def report(*changes):
-    """Return the small report, parsed, in batches of 16, with (old, new) pieces of its text exchanged."""
-    text = SMALL
-    for old, new in (("batch_size: 128", "batch_size: 16"), *changes):
-        assert old in text
-        text = text.replace(old, new)
-    return parse(text, "tiny.yaml")
 
 
 def coloured(train=320, test=200):
@@ -157,14 +148,14 @@ def test_a_shorter_cosine_has_the_same_shape():
 
 
 def test_fewer_images_keep_the_share_that_validates():
-    recipe = run_of(report(), plan(all_of_cifar10(), images=900)).recipe
+    recipe = run_of(small_report(), plan(all_of_cifar10(), images=900)).recipe
     assert (recipe.data.split.train, recipe.data.split.val) == (900, 100)
-    recipe = run_of(report(), plan(sample.load())).recipe  # 1,500 images in place of 50,000
+    recipe = run_of(small_report(), plan(sample.load())).recipe  # 1,500 images in place of 50,000
     assert (recipe.data.split.train, recipe.data.split.val) == (1350, 150)
 
 
 def test_both_arms_begin_with_equal_weights_and_images_and_seeds_differ(no_workers):
-    tiny, made = report(), plan(images=64)
+    tiny, made = small_report(), plan(images=64)
     begun, labels = {}, {}
     for seed in (0, 1):
         run = run_of(tiny, made, seed)
@@ -186,7 +177,7 @@ def test_both_arms_begin_with_equal_weights_and_images_and_seeds_differ(no_worke
 
 def test_a_seed_decides_everything_whatever_was_drawn_before():
     """With the loader's two workers; another seed ends elsewhere, and PyTorch's own draws are left alone."""
-    tiny, made = report(), plan(images=32, epochs=1)
+    tiny, made = small_report(), plan(images=32, epochs=1)
     ends = []
     for seed, before in ((0, 1), (0, 2), (1, 1)):
         run = run_of(tiny, made, seed)
@@ -210,7 +201,7 @@ def test_the_test_is_a_plain_count_in_evaluation_mode():
     data = sample.load()
     many = np.concatenate([data.x_test] * 3), np.concatenate([data.y_test] * 3)  # more than a batch of 1,000
     made = plan(replace(data, x_test=many[0], y_test=many[1]), images=32, test_images=1100)
-    ours, plain, exam = arms(run_of(report(), made), made)
+    ours, plain, exam = arms(run_of(small_report(), made), made)
     for model in (ours.stepper.model, plain.model):
         model.train()
         found = exam.accuracy(model)
@@ -226,7 +217,7 @@ def test_the_test_is_a_plain_count_in_evaluation_mode():
 def test_both_arms_lower_their_rate_where_the_watched_loss_stays(monkeypatch, no_workers, metric):
     plateau = f"schedule: {{name: plateau, metric: {metric}, factor: 0.5, patience: 1}}"
     made = plan(images=32)
-    run = run_of(report(("schedule: {name: constant}", plateau), ("epochs: 2", "epochs: 4")), made)
+    run = run_of(small_report(("schedule: {name: constant}", plateau), ("epochs: 2", "epochs: 4")), made)
     ours, plain, exam = arms(run, made)
     real = exam.watched(plain.model)
     assert list(real) == [metric]
@@ -241,7 +232,7 @@ def test_both_arms_lower_their_rate_where_the_watched_loss_stays(monkeypatch, no
 
 
 def test_a_handicap_is_found_and_equal_loops_come_close(monkeypatch, no_workers):
-    tiny, made = report(("val: 5000", "val: 0"), ("epochs: 2", "epochs: 4")), plan(coloured(160, 100))
+    tiny, made = small_report(("val: 5000", "val: 0"), ("epochs: 2", "epochs: 4")), plan(coloured(160, 100))
     named = tiny, tiny.experiments["first"]
     equal = accuracy.measure(named, [0, 1, 2], made)["summary"]
     assert min(equal["ours"], equal["plain"]) > 50
@@ -349,7 +340,7 @@ def test_seeds_that_another_process_wrote_meanwhile_stay(tmp_path):
 
 
 def test_no_seed_begins_that_would_end_late():
-    tiny, now, said = report(), [0.0], []
+    tiny, now, said = small_report(), [0.0], []
     made = plan(clock=lambda: now[0], deadline=25.0)
     made.say = said.append
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from command_line import SMALL, repro
+from command_line import SMALL, repro, small_report
 from PIL import Image
 
 from repro.bench import arms, loaders, measured, networks, peers, turns
@@ -30,15 +30,6 @@ torch.set_num_threads(1)
 QUIET = Round(idle=True, busy_pct=0.0)
 SGD = "optim: {name: sgd, lr: 0.01, momentum: 0.9, weight_decay: 5e-4}"
 REPORTS = load_all()
-
-
-def report(*changes):
-    """Return the small report, parsed, with (old, new) pieces of its text exchanged."""
-    text = SMALL
-    for old, new in (("batch_size: 128", "batch_size: 16"), *changes):
-        assert old in text
-        text = text.replace(old, new)
-    return parse(text, "tiny.yaml")
 
 
 def plan(**more):
@@ -84,7 +75,7 @@ PARAMS = "  - {id: params, kind: count, experiment: first, value: 5266, where: T
     ids=["plain images", "augmented, cosine", "three views", "optimizer anew, penalty", "VGG"],
 )
 def test_peers_end_with_our_weights_after_the_same_batches(changes):
-    made, ours, both = trio(report((PARAMS, ""), *changes))
+    made, ours, both = trio(small_report((PARAMS, ""), *changes))
     before = weights(ours.stepper.model)
     assert ours.stepper.steps == 3  # the last batch has 8 of 16 images and is not dropped
     for number in (1, 2):
@@ -105,7 +96,7 @@ def test_peers_end_with_our_weights_after_the_same_batches(changes):
 
 def test_adam_takes_the_same_first_steps():
     """Its update has the sign of a gradient however small, so weights are compared by their mean distance."""
-    made, ours, both = trio(report(PLAINLY))
+    made, ours, both = trio(small_report(PLAINLY))
     draws = ours.stepper.prepare(0, 1)
     batches = {p.style: list(peers.ready_made(ours.stepper, draws, p.style)) for p in both}
     before = numbers(ours.stepper.model)
@@ -117,7 +108,7 @@ def test_adam_takes_the_same_first_steps():
 
 
 def test_a_peer_of_padded_channels_has_the_networks_own():
-    tiny = report((PARAMS, ""), ("stem: 8, widths: [8, 16]", "stem: 5, widths: [5, 11]"), PLAINLY)
+    tiny = small_report((PARAMS, ""), ("stem: 8, widths: [8, 16]", "stem: 5, widths: [5, 11]"), PLAINLY)
     made = plan()
     made.options = replace(made.options, precision="bf16")
     ours = made.arm(arms.run_of((tiny, tiny.experiments["first"]), made), 16)
@@ -130,7 +121,7 @@ def test_a_peer_of_padded_channels_has_the_networks_own():
 
 
 def test_what_the_styles_differ_in():
-    _, ours, (plain, tuned) = trio(report(PLAINLY))
+    _, ours, (plain, tuned) = trio(small_report(PLAINLY))
     assert type(next(m for m in plain.model.modules() if isinstance(m, torch.nn.BatchNorm2d))) is torch.nn.BatchNorm2d
     assert plain.optimizer.defaults["fused"] is None is tuned.optimizer.defaults["fused"]
     (first, _), *_ = peers.ready_made(ours.stepper, ours.stepper.prepare(0, 1), PLAIN)
@@ -147,7 +138,8 @@ def test_what_the_styles_differ_in():
 
 
 def recipe_of(augment):
-    return report(("augment: [{name: crop, pad: 4}, {name: flip}]", f"augment: {augment}")).experiments["first"].recipe
+    made = small_report(("augment: [{name: crop, pad: 4}, {name: flip}]", f"augment: {augment}"))
+    return made.experiments["first"].recipe
 
 
 def test_loaders_give_every_image_once_in_batches_that_keep_the_last():
@@ -225,7 +217,7 @@ def test_arms_are_timed_in_turn_and_no_round_begins_that_would_end_late():
 
 def test_experiments_share_the_time_and_those_that_are_left_are_named():
     now, said, shares = [0.0], [], []
-    tiny = report(("optim: {lr: 1e-2}}", "budget: {epochs: 2, batch_size: 48}}"))
+    tiny = small_report(("optim: {lr: 1e-2}}", "budget: {epochs: 2, batch_size: 48}}"))
     made = plan(clock=lambda: now[0], deadline=90.0)
     made.say = said.append
 
@@ -242,7 +234,7 @@ def test_experiments_share_the_time_and_those_that_are_left_are_named():
 
 
 def test_a_step_as_long_as_a_second_is_timed_alone_and_a_short_one_often(monkeypatch):
-    tiny = report()
+    tiny = small_report()
     run, lengths, seconds = arms.run_of((tiny, tiny.experiments["first"]), plan()), [], [0.0]
     monkeypatch.setattr(arms.Arm, "warm_up", lambda arm, clock: lengths.append(arm.stepper.steps) or seconds[0])
     for seconds[0], steps in ((1.5, [1]), (0.3, [1, 4]), (0.0001, [1, 50])):

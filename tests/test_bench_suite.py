@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from command_line import SMALL, repro
+from command_line import repro, small_report
 
 from repro.bench import groups, measured, paces, suite, turns
 from repro.bench.groups import Group, Paces
@@ -21,7 +21,7 @@ from repro.report import performance
 from repro.run import Options
 from repro.spec import cost
 from repro.spec.identity import runs_of
-from repro.spec.loading import load_all, parse
+from repro.spec.loading import load_all
 from repro.spec.selection import select
 
 CPU = torch.device("cpu")
@@ -29,15 +29,6 @@ torch.set_num_threads(1)
 QUIET = Round(idle=True, busy_pct=0.0)
 REPORTS = load_all()
 TIERS = ("headline", "core")
-
-
-def tiny(*changes):
-    """Return the small report, of batches of 16, with (old, new) pieces of its text exchanged."""
-    text = SMALL
-    for old, new in (("batch_size: 128", "batch_size: 16"), *changes):
-        assert old in text
-        text = text.replace(old, new)
-    return parse(text, "tiny.yaml")
 
 
 def plan(**more):
@@ -60,7 +51,7 @@ def timed(seconds=(2.0, 1.0, 4.0), images=40):
 
 
 def recipe(*changes):
-    return tiny(*changes).experiments["first"].recipe
+    return small_report(*changes).experiments["first"].recipe
 
 
 FLIP = "augment: [{name: crop, pad: 4}, {name: flip}]"
@@ -117,7 +108,7 @@ def test_folds_that_are_runs_of_their_own_share_the_operations():
 
 def test_minutes_in_closed_form():
     """Two epochs of 2,813 steps (45,000 images by 16), each with 10,000 + 5,000 images measured after it."""
-    report = tiny()
+    report = small_report()
     first, second = runs_of(report, report.experiments.values(), [0], "x:y", "full")
     pace = Paces(step_s=0.1, test_image_s=0.001, epoch_end_s=3.0, prepare_s=30.0)
     one = Group((first,)).minutes(pace)
@@ -132,8 +123,9 @@ def test_minutes_in_closed_form():
 
 def test_validation_images_that_are_augmented_are_measured_twice():
     split = "split: {train: 45000, val: 5000}"
-    (run, *_) = runs_of(tiny((split, f"{split}, val_transform: train")), tiny().experiments.values(), [0], "x", "full")
-    twice = tiny((split, f"{split}, val_transform: train")).experiments["first"].recipe
+    twofold, plainly = small_report((split, f"{split}, val_transform: train")), small_report()
+    (run, *_) = runs_of(twofold, plainly.experiments.values(), [0], "x", "full")
+    twice = twofold.experiments["first"].recipe
     assert groups.tested_of(replace(run, recipe=twice)) == 20_000
 
 
@@ -261,7 +253,7 @@ def test_a_group_that_the_devices_memory_does_not_hold_is_left_out(monkeypatch):
 
 def test_a_slow_device_is_tested_on_fewer_images(monkeypatch):
     """A pass over the sample's test images that would take longer than its bound is timed on a batch of them."""
-    report, now = tiny(), [0.0]
+    report, now = small_report(), [0.0]
     made = plan(clock=lambda: now[0])
     arm = made.arm(runs_of(report, [report.experiments["first"]], [0], "x:y", "full")[0], 32)
     there = len(arm.held.test_index)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from command_line import SMALL, repro
+from command_line import repro, small_report
 
 from repro.bench import arms, counts, measured, step, turns, variants
 from repro.bench.counts import Counts
@@ -21,7 +21,7 @@ from repro.errors import UserError
 from repro.judge.timings import Round
 from repro.report import performance
 from repro.run import Options
-from repro.spec.loading import load_all, parse
+from repro.spec.loading import load_all
 from repro.train import step as training
 
 CPU = torch.device("cpu")
@@ -35,11 +35,7 @@ OPTIM = "optim: {name: adam, lr: 1e-3}"
 
 def named(*changes):
     """Return the small report's first experiment, of batches of 16, with (old, new) pieces of its text exchanged."""
-    text = SMALL
-    for old, new in (("batch_size: 128", "batch_size: 16"), (PARAMS, ""), *changes):
-        assert old in text
-        text = text.replace(old, new)
-    report = parse(text, "tiny.yaml")
+    report = small_report((PARAMS, ""), *changes)
     return report, report.experiments["first"]
 
 

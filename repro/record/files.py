@@ -1,4 +1,4 @@
-"""Files that a crash leaves whole."""
+"""Files that a crash leaves whole, and reading those of others with bounds."""
 
 import errno
 import os
@@ -6,6 +6,23 @@ from pathlib import Path
 
 from repro.errors import UserError
 from repro.record.failpoints import reach
+
+#: most that is read of a record; a sound one has 64 KiB
+RECORD_BYTES = 4 << 20
+
+
+def read_bounded(path: Path, most: int, kind: str, mend: str) -> bytes:
+    """Return a plain file's bytes; raises UserError for a pipe or a device, which would be waited for, and for more.
+
+    What a file says of its size need not be so: `most` bytes and one are read. `kind` names what the file should be.
+    """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is no plain file; {mend}")
+    with open(path, "rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise UserError(f"{path}: larger than {most >> 20} MiB, which no {kind} is; {mend}")
+    return data
 
 
 def remove_halves(folder: Path) -> None:

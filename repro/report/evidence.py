@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from repro.errors import UserError
-from repro.record import RunRecord, check_plain, write_atomically
+from repro.record import RECORD_BYTES, RunRecord, check_plain, read_bounded, write_atomically
 
-MOST_BYTES = 4 << 20  # a record has 64 KiB at most
 _REPORT = re.compile(r"[a-z][a-z0-9]{1,29}")
 _FILE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\.json")
 _CLASS = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -38,10 +37,10 @@ def collect(home: Path, reports_dir: Path) -> list[Path]:
     The bytes stay the same and nothing is overwritten: a name taken by other bytes gets `-2`, `-3`, ...
     """
     local = list(_read(_local(home)))
-    known = {_digest(_bounded(path)) for path in _committed(reports_dir)} if local else set()
+    known = {_digest(_bytes(path)) for path in _committed(reports_dir)} if local else set()
     new = []
     for source, record in local:
-        data = _bounded(source)
+        data = _bytes(source)
         if _digest(data) in known or not record.counts:
             continue
         path = _free(reports_dir / record.report / "evidence" / record.file_name)
@@ -62,21 +61,14 @@ def _read(paths: list[Path]) -> Iterator[tuple[Path, RunRecord]]:
     """Yield the records of files, of equal files the first one's."""
     known: set[bytes] = set()
     for path in paths:
-        data = _bounded(path)
+        data = _bytes(path)
         if (digest := _digest(data)) not in known:
             known.add(digest)
             yield path, check(RunRecord.from_bytes(data, str(path)), str(path))
 
 
-def _bounded(path: Path) -> bytes:
-    """Return a record's bytes; raises UserError for what is no plain file, and for more than a record can have."""
-    if path.exists() and not path.is_file():  # a pipe or a device would be waited for
-        raise UserError(f"{path}: is no plain file; move it away")
-    with open(path, "rb") as file:
-        data = file.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise UserError(f"{path}: larger than {MOST_BYTES >> 20} MiB, which no record is; move it away")
-    return data
+def _bytes(path: Path) -> bytes:
+    return read_bounded(path, RECORD_BYTES, "record", "move it away")
 
 
 def _digest(data: bytes) -> bytes:
