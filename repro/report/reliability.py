@@ -33,8 +33,9 @@ def gather(lines: list[Mapping[str, Any]], machine: Mapping[str, Any], date: str
         row["seconds"] = round(row["seconds"] + line["seconds"], 2)
         if not line["held"]:
             row["broken"].append({"trial": line["trial"], "detail": line["detail"]})
-        if "alive" in line["detail"]:
-            row["alive"] = row.get("alive", 0) + bool(line["detail"]["alive"])
+        if cases := line["detail"].get("cases"):
+            fuzzed = {"trial": line["trial"], "cases": cases, "seconds": line["seconds"]}
+            row.setdefault("fuzzed", []).append(fuzzed)
     efforts = sorted({str(line["effort"]) for line in lines})
     return {
         "schema": SCHEMA, "date": date, "efforts": efforts, "machine": dict(machine),
@@ -60,12 +61,11 @@ def page(path: Path) -> str | None:
 def _parts(plain: Mapping[str, Any]) -> list[str]:
     rows = plain["promises"]
     parts = [_HEAD, _machine(plain), table(["Promise", "Trials", "Held"], "lrr", [_row(row) for row in rows])]
-    alive = [(row["alive"], row["trials"]) for row in rows if "alive" in row]
-    if alive:
-        hit, of = (sum(column) for column in zip(*alive, strict=True))
-        parts.append(
-            f"Of {of:,} kills at random moments {hit:,} came while the process lived, the others after its end."
-        )
+    fuzzed = [one for row in rows for one in row.get("fuzzed", [])]
+    if fuzzed:
+        parts.append("Among these trials are those of fuzzing, which try foreign files changed at random:")
+        cells = [[one["trial"], number(one["cases"]), number(one["seconds"])] for one in fuzzed]
+        parts.append(table(["Fuzzed", "Cases", "Seconds"], "lrr", cells))
     broken = [md("{} ({})", row["promise"], str(one["trial"])) for row in rows for one in row["broken"]]
     if broken:
         parts.append(md("**Did not hold**: {}.", join(broken, "; ")))

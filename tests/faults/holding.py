@@ -16,6 +16,12 @@ import torch
 from repro.record import Journal, RunRecord
 from repro.track.connection import import_mlflow
 
+#: what is promised of foreign input, in test_hostile.py case by case, in the fuzzers at random
+FOREIGN_YAML = "Foreign YAML: read, or refused in one sentence"
+FOREIGN_BUNDLES = "Foreign bundles, evidence, MLflow: taken, or refused in one sentence; nothing written elsewhere"
+FOREIGN_DATA = "Foreign data files: taken, or refused in one sentence, within little memory"
+FOREIGN_PICKLES = "Foreign pickles and checkpoints: nothing in them is run"
+FOREIGN_TEXT = "Foreign text: shown as it is written on pages, tables and the terminal"
 MODE = os.environ.get("REPRO_FAULTS") or "default"
 
 

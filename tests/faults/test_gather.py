@@ -17,11 +17,12 @@ def line(promise, trial, held=True, seconds=1.5, **detail):
 
 
 def test_every_trial_is_counted_and_what_broke_is_named(tmp_path):
-    lines = [line("Killed | anywhere", "a", alive=True), line("Full disk", "b"),
-             line("Killed | anywhere", "c", held=False, alive=False)]  # fmt: skip
+    lines = [line("Killed | anywhere", "a", epoch=1), line("Full disk", "b"),
+             line("Killed | anywhere", "c", held=False),
+             line("Foreign", "data", seconds=600.2, cases=12_345)]  # fmt: skip
     found = reliability.gather(lines, MACHINE, "2026-01-02")
     assert [(row["promise"], row["trials"], row["held"]) for row in found["promises"]] == [
-        ("Killed | anywhere", 2, 1), ("Full disk", 1, 1),
+        ("Killed | anywhere", 2, 1), ("Full disk", 1, 1), ("Foreign", 1, 1),
     ]  # fmt: skip
     assert found["promises"][0]["seconds"] == 3.0
     path = tmp_path / "reliability.json"
@@ -29,7 +30,7 @@ def test_every_trial_is_counted_and_what_broke_is_named(tmp_path):
     page = reliability.page(path)
     assert "| Killed \\| anywhere | 2 | **1** |" in page
     assert "**Did not hold**: Killed \\| anywhere (c)." in page
-    assert "Of 2 kills at random moments 1 came while the process lived" in page
+    assert "| data | 12,345 | 600 |" in page
     assert "commit abababababab with changed files, 2026-01-02; effort: full." in page
 
 

@@ -24,7 +24,7 @@ from click.testing import CliRunner
 from command_line import SMALL
 from data_standin import batch, packed
 from fuzz_coverage import build_record, bundle_of, watched
-from holding import trial
+from holding import FOREIGN_BUNDLES, FOREIGN_DATA, FOREIGN_PICKLES, FOREIGN_TEXT, FOREIGN_YAML, trial
 from markdown_it import MarkdownIt
 
 from repro.cli import main
@@ -156,7 +156,7 @@ SPECS = {
 def test_specs(place, name):
     text, says = SPECS[name]
     (place / "experiments" / "tiny.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
-    with trial(10, f"spec: {name}"):
+    with trial(FOREIGN_YAML, f"spec: {name}"):
         refused(place, "validate", says=says)
         assert not (place / "canary").exists()
 
@@ -312,7 +312,7 @@ BUNDLES = {
 def test_bundles(place, name):
     make, says = BUNDLES[name]
     make(place)
-    with trial(11, f"bundle: {name}"), little_memory(1 << 30):
+    with trial(FOREIGN_BUNDLES, f"bundle: {name}"), little_memory(1 << 30):
         refused(place, "bundle", "import", place / "b", "--offline", says=says)
 
 
@@ -333,7 +333,7 @@ def test_an_export_writes_through_no_link(place, home, name):
     target.symlink_to(place / "precious")
     if name == "bundle.json":
         refused(place, "bundle", "export", place / "out", says="is a link to another place")
-    with trial(11, f"export through {name}"), pytest.raises(UserError, match="is a link"):
+    with trial(FOREIGN_BUNDLES, f"export through {name}"), pytest.raises(UserError, match="is a link"):
         export([(own, {})], place / "out")
     assert (place / "precious").read_text() == "precious"
 
@@ -353,7 +353,7 @@ def test_a_hostile_journal_is_read_as_far_as_it_is_one(tmp_path):
         b'{"epoch": 2, "metrics": {"a": 1}, "steps": {}, "time": 1}',
     ):  # fmt: skip
         journal.path.write_bytes(good + line + b"\n")
-        with trial(11, f"journal: {line[:60]!r}"):
+        with trial(FOREIGN_BUNDLES, f"journal: {line[:60]!r}"):
             assert [entry.epoch for entry in journal.read()] == [1]
 
 
@@ -380,7 +380,7 @@ def test_evidence(place, name):
             file.truncate(1 << 40)
     else:
         (folder / "x.json").write_bytes(EVIDENCE[name])
-    with trial(11, f"evidence: {name}"), little_memory(1 << 30):
+    with trial(FOREIGN_BUNDLES, f"evidence: {name}"), little_memory(1 << 30):
         refused(place, "report", says="x.json")
 
 
@@ -465,7 +465,8 @@ NPZ = {
 def test_npz(place, standin, name):
     make, says = NPZ[name]
     (place / "x.npz").write_bytes(make(place))
-    with trial(13 if "pickle" in name or "objects" in name else 7, f"npz: {name}"), little_memory(200 * MIB):
+    promise = FOREIGN_PICKLES if "pickle" in name or "objects" in name else FOREIGN_DATA
+    with trial(promise, f"npz: {name}"), little_memory(200 * MIB):
         refused(place, "data", "import", place / "x.npz", says=says)
         assert not (place / "canary").exists()
 
@@ -502,7 +503,7 @@ def test_pickles_whose_checksum_is_right(place, standin, name):
     blobs = standin.blobs | {"test_batch": PICKLES[name](place)}
     standin.publish(blobs)
     standin.batches(place / "batches", blobs)
-    with trial(13, f"batch: {name}"), little_memory(1 << 30):
+    with trial(FOREIGN_PICKLES, f"batch: {name}"), little_memory(1 << 30):
         refused(place, "data", "import", place / "batches", says="not a batch of images and labels")
         assert not (place / "canary").exists()
 
@@ -562,7 +563,7 @@ def test_archives_whose_checksum_is_right(place, standin, name, monkeypatch):
     content = make(standin)
     standin.publish_archive(content)
     (place / "x.tar.gz").write_bytes(content)
-    with trial(7, f"archive: {name}"), little_memory(300 * MIB):
+    with trial(FOREIGN_DATA, f"archive: {name}"), little_memory(300 * MIB):
         refused(place, "data", "import", place / "x.tar.gz", says=says)
 
 
@@ -606,7 +607,7 @@ def test_images(place, standin, name):
         first.symlink_to("/dev/zero")
     else:
         first.write_bytes(images()[name])
-    with trial(7, f"image: {name}"), little_memory(300 * MIB):
+    with trial(FOREIGN_DATA, f"image: {name}"), little_memory(300 * MIB):
         refused(place, "data", "import", folder, says=first.name)
 
 
@@ -619,7 +620,7 @@ def test_the_order_of_test_images(place, home, standin, data):
     refused(place, "data", "import", place / "none.npz", says="cannot be read")
     assert CliRunner().invoke(main, ["data", "import", str(standin.npz(place / "x.npz"))]).exit_code == 0
     (home / "data" / "official_test.npy").write_bytes(data)
-    with trial(7, f"order: {data[:40]!r}"), little_memory(200 * MIB):
+    with trial(FOREIGN_DATA, f"order: {data[:40]!r}"), little_memory(200 * MIB):
         refused(place, "data", "verify", says="not an order of the test images")
 
 
@@ -640,7 +641,7 @@ def test_a_download_without_an_end_is_ended(tmp_path, monkeypatch):
 
     monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: Endless())
     monkeypatch.setattr(download, "MOST", 10 * MIB)
-    with trial(7, "download without an end"), pytest.raises(download.Broken, match="more than 10 MiB"):
+    with trial(FOREIGN_DATA, "download without an end"), pytest.raises(download.Broken, match="more than 10 MiB"):
         download.download("http://127.0.0.1:9/x", tmp_path / "x.part")
     assert (tmp_path / "x.part").stat().st_size <= 10 * MIB + download.CHUNK
 
@@ -666,7 +667,7 @@ def test_a_checkpoint_is_never_unpickled(tmp_path, form):
     data = out.getvalue()
     name = f"checkpoint-00001-{hashlib.sha256(data).hexdigest()[:16]}.pt"  # as if it were ours
     (folder / name).write_bytes(data)
-    with trial(13, f"checkpoint: {form}"), watched(folder):
+    with trial(FOREIGN_PICKLES, f"checkpoint: {form}"), watched(folder):
         assert checkpoint.load(folder) is None
     assert not (tmp_path / "canary").exists()
     assert [path.name for path in folder.iterdir()] == [f"damaged-{name}"]
@@ -683,7 +684,7 @@ def test_a_checkpoint_of_something_else_is_refused(place, home, state):
     for path in folder.iterdir():
         path.unlink()
     checkpoint.save(folder, 1, state)
-    with trial(13, f"checkpoint: {state}"):
+    with trial(FOREIGN_PICKLES, f"checkpoint: {state}"):
         result = CliRunner().invoke(main, list(run))
         assert isinstance(result.exception, SystemExit), result.exc_info
         assert result.exit_code in (1, 2), result.output
@@ -766,7 +767,7 @@ def evil_pages(place):
 
 
 def test_pages_of_hostile_text_do_nothing(evil_pages):
-    with trial(12, "pages"):
+    with trial(FOREIGN_TEXT, "pages"):
         for path in evil_pages.rglob("*.html"):
             elements = Elements()
             elements.feed(path.read_text())
@@ -811,7 +812,7 @@ def inert(text, path):
 def test_other_outputs_of_hostile_text_are_one_line_each(evil_pages, place):
     import csv
 
-    with trial(12, "tables and terminal"):
+    with trial(FOREIGN_TEXT, "tables and terminal"):
         for name in ("runs.csv", "claims.csv"):
             rows = list(csv.reader((evil_pages / name).read_text().splitlines()))
             assert len({len(row) for row in rows}) == 1, name
@@ -828,7 +829,7 @@ def test_mlflow_takes_hostile_text_as_text(evil_pages, place, home, monkeypatch)
 
     own = RunRecord.from_bytes(next(evil_pages.rglob("evidence/*.json")).read_bytes())
     monkeypatch.setattr("tempfile.tempdir", str(home))
-    with trial(11, "hostile text in MLflow"), watched(home):
+    with trial(FOREIGN_BUNDLES, "hostile text in MLflow"), watched(home):
         tracker = Tracker(home)
         run = tracker.client.get_run(tracker.project(own, notes={"report": EVIL, "published": EVIL, "where": EVIL}))
     assert run.data.tags["repro.device"] == " ".join(EVIL.split())
@@ -896,7 +897,7 @@ def test_a_store_of_foreign_runs(evil_store, home, arguments, monkeypatch):
     bundle_of(evil_store / "b", [record(report="tiny", experiments=["first"], seed=3)])
     before = {name: kind for name, kind in everything(evil_store).items() if not name.startswith(home.name)}
     monkeypatch.setattr("tempfile.tempdir", str(home))
-    with trial(11, f"MLflow: {' '.join(arguments)}"):
+    with trial(FOREIGN_BUNDLES, f"MLflow: {' '.join(arguments)}"):
         result = CliRunner().invoke(main, list(arguments))
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
         assert result.exit_code in (0, 1, 2), result.output
