@@ -1,14 +1,16 @@
 """Records keep their bytes; journals survive a kill at any byte."""
 
+import copy
 import json
 import math
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from repro.errors import UserError
-from repro.record import MAX_BYTES, Journal, RunRecord, read_records, write_atomically
+from repro.record import MAX_BYTES, Journal, RunRecord, check_sound, read_records, run, write_atomically
 
 
 def test_round_trip_keeps_bytes_and_values(make_record):
@@ -48,6 +50,8 @@ def test_size(make_record, epochs, most):
         (b"[1]", "no schema number"),
         (b'{"schema": "1"}', "no schema number"),
         (b'{"schema": 2}', "newer than this version"),
+        (b'{"schema": true}', "no schema number"),
+        (b'{"schema": 0}', "schema 0 was never written"),
         (b'{"schema": 1}', "not a run record"),
         (b'{"schema": 1, "curves": {}, "predictions": {}}', "missing or unknown"),
         (b'{"schema": 1, "curves": {"a": 1}, "predictions": {}}', "not a run record"),
@@ -59,6 +63,38 @@ def test_what_is_no_record_is_refused(data, says):
     with pytest.raises(UserError, match=says) as caught:
         RunRecord.from_bytes(data, "there.json")
     assert str(caught.value).startswith("there.json: ")
+
+
+def test_every_schema_that_was_ever_written_is_read():
+    """A committed record a version, never to be written anew: it becomes one of today's, which keeps its bytes."""
+    assert sorted(run.UPGRADES) == list(range(1, run.SCHEMA))
+    paths = {int(path.stem): path for path in (Path(__file__).parent / "golden" / "schemas").glob("*.json")}
+    assert sorted(paths) == list(range(1, run.SCHEMA + 1))
+    for schema, path in paths.items():
+        assert json.loads(path.read_bytes())["schema"] == schema
+        record = RunRecord.from_bytes(path.read_bytes(), str(path))
+        check_sound(record, str(path))
+        assert record.schema == run.SCHEMA
+        assert (record.seed, record.finals["last"]["acc_pct"]) == (3, 90.5)
+        assert RunRecord.from_bytes(record.to_bytes()).to_bytes() == record.to_bytes()
+    assert record.to_bytes() == path.read_bytes()  # the newest's
+
+
+def test_older_schemas_are_brought_up_step_by_step(monkeypatch, make_record):
+    """With two later schemas made up: one that renamed a key, and one that counts in another unit."""
+    monkeypatch.setattr(run, "SCHEMA", 3)
+    monkeypatch.setattr(run, "UPGRADES", {
+        1: lambda plain: {k: v for k, v in plain.items() if k != "seconds"} | {"duration": plain["seconds"]},
+        2: lambda plain: plain | {"duration": plain["duration"] / 60},
+    })  # fmt: skip
+    plain = json.loads(make_record(epochs=1, seconds=90.0).to_bytes())
+    before = copy.deepcopy(plain)
+    found = run.upgrade(plain, "x")
+    assert (found["schema"], found["duration"], "seconds" in found) == (3, 1.5, False)
+    assert plain == before
+    assert run.upgrade({"schema": 2, "duration": 30.0}, "x") == {"schema": 3, "duration": 0.5}
+    with pytest.raises(UserError, match=r"newer than this version reads \(3\)"):
+        run.upgrade({"schema": 4}, "x")
 
 
 def test_a_cut_array_is_refused(make_record):

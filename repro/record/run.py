@@ -7,7 +7,7 @@ bytes everywhere.
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ SCHEMA = 1
 FULL_TRAIN = "6a3b2c04d0a79ce272dcdacaf0bc440275db5a8cbe3717521a28fada2ea0d2ed"
 FULL_TEST = "65a6ffe079453e514083f99356b35e02cbfd581b4951e3937fae188974b79f39"
 MAX_BYTES = 64 * 1024
+#: by an older schema's number, what makes its plain values those of the next one: pure functions. 1 is the first
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -119,11 +121,16 @@ class RunRecord:
 
 
 def upgrade(plain: Any, name: str) -> dict[str, Any]:
-    """Bring an older schema's plain values to the current one, through pure functions, one a version."""
-    if not isinstance(plain, dict) or not isinstance(plain.get("schema"), int):
+    """Bring an older schema's plain values to the current one, step by step (`UPGRADES`); the given ones stay."""
+    schema = plain.get("schema") if isinstance(plain, dict) else None
+    if type(schema) is not int:
         raise UserError(f"{name}: not a run record (no schema number); move it away")
-    if plain["schema"] > SCHEMA:
-        raise UserError(f"{name}: record schema {plain['schema']} is newer than this version reads ({SCHEMA}); update")
+    if schema > SCHEMA:
+        raise UserError(f"{name}: record schema {schema} is newer than this version reads ({SCHEMA}); update")
+    if schema < 1:
+        raise UserError(f"{name}: record schema {schema} was never written (they begin with 1); move it away")
+    for older in range(schema, SCHEMA):
+        plain = UPGRADES[older](plain) | {"schema": older + 1}
     return plain
 
 
