@@ -90,6 +90,27 @@ def make_record():
     return build_record
 
 
+@pytest.fixture
+def captures(monkeypatch):
+    """Take steps as a graph would replay them, uncaptured, so that epochs end late; a list of what was captured."""
+    from repro.run import reuse
+    from repro.train import engine
+    from repro.train.graph import Graphed
+
+    made = []
+
+    class Counted(Graphed):
+        def __init__(self, *arguments):
+            made.append(self)
+            super().__init__(*arguments, capture=False)
+
+    monkeypatch.setattr(engine, "Graphed", Counted)
+    monkeypatch.setattr(engine, "possible", lambda *_: True)
+    reuse.take(None)
+    yield made
+    reuse.take(None)
+
+
 @pytest.fixture(scope="session")
 def mlflow_template(tmp_path_factory):
     """Return a migrated, empty MLflow store, made once; migrating takes over a second, copying it milliseconds."""

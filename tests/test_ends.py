@@ -4,25 +4,14 @@ import pytest
 import torch
 from test_engine import PLAIN, RECIPES, a_run, comparable, options, small, weights
 
-from repro.run import execute, folder_of, reuse
+from repro.run import execute, folder_of
 from repro.train import checkpoint, engine
 from repro.train.ends import copied
-from repro.train.graph import Graphed
 
 torch.set_num_threads(1)
 
 
-@pytest.fixture
-def late(monkeypatch):
-    """Steps as a graph would replay them, uncaptured, so that epochs end late."""
-    monkeypatch.setattr(engine, "Graphed", lambda *arguments: Graphed(*arguments, capture=False))
-    monkeypatch.setattr(engine, "possible", lambda *_: True)
-    reuse.take(None)
-    yield
-    reuse.take(None)
-
-
-def test_a_checkpoint_is_written_once_the_next_epoch_is_under_way(tmp_path, late, monkeypatch):
+def test_a_checkpoint_is_written_once_the_next_epoch_is_under_way(tmp_path, captures, monkeypatch):
     told = []
     for module, name in ((engine, "train"), (engine, "read_out"), (checkpoint, "save")):
         call = getattr(module, name)
@@ -40,7 +29,7 @@ def test_a_checkpoint_is_written_once_the_next_epoch_is_under_way(tmp_path, late
 
 
 @pytest.mark.parametrize("name", ["adam-augmented-dropout", "sgd-recreated-plateau", "odd-widths", "folds-carried"])
-def test_stopped_and_resumed_it_ends_in_the_same_bits(tmp_path, late, name):
+def test_stopped_and_resumed_it_ends_in_the_same_bits(tmp_path, captures, name):
     run, precision = a_run(RECIPES[name]), "bf16" if name == "odd-widths" else "fp32"  # padded, in bfloat16
     whole = execute(run, small(), options(tmp_path / "a", precision))
     assert execute(run, small(), options(tmp_path / "b", precision), on_epoch=lambda entry: entry.epoch < 2) is None
@@ -49,7 +38,7 @@ def test_stopped_and_resumed_it_ends_in_the_same_bits(tmp_path, late, name):
     assert weights(run, tmp_path / "a") == weights(run, tmp_path / "b")
 
 
-def test_an_interrupt_in_the_next_epoch_loses_no_epoch(tmp_path, late):
+def test_an_interrupt_in_the_next_epoch_loses_no_epoch(tmp_path, captures):
     run, seen = a_run(PLAIN), []
     whole = execute(run, small(), options(tmp_path / "a"))
 

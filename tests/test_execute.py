@@ -299,43 +299,39 @@ def records(home):
     return {p.parent.name: RunRecord.from_bytes(p.read_bytes()) for p in sorted(home.glob("runs/*/record.json"))}
 
 
-def test_two_processes_make_the_records_that_one_makes(place, home, tmp_path, monkeypatch):
+def assert_made_as_by_one_after_the_other(home, alone, monkeypatch):
+    """Assert that MLflow shows both runs ended below a parent, and that the records are those of a process alone."""
     import mlflow
 
-    out = repro("run", "--all", "--profile", "smoke", "--devices", "cpu,cpu")
-    assert "2 trained" in out
-    assert "tiny/first s0: epoch 1/1" in out
-    assert multiprocessing.active_children() == []
     client = mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db")
     experiment = client.get_experiment_by_name("cifar10/tiny/smoke")
     kinds = [(run.data.tags["repro.kind"], run.info.status) for run in client.search_runs([experiment.experiment_id])]
     assert sorted(kinds) == [("experiment", "FINISHED")] * 2 + [("run", "FINISHED")] * 2
-    monkeypatch.setenv("REPRO_HOME", str(tmp_path / "alone"))
+    monkeypatch.setenv("REPRO_HOME", str(alone))
     repro(*SMOKE, "--device", "cpu")
-    one, two = records(tmp_path / "alone"), records(home)
+    one, two = records(alone), records(home)
     assert {key: comparable(record) for key, record in one.items()} == {k: comparable(r) for k, r in two.items()}
+
+
+def test_two_processes_make_the_records_that_one_makes(place, home, tmp_path, monkeypatch):
+    out = repro("run", "--all", "--profile", "smoke", "--devices", "cpu,cpu")
+    assert "2 trained" in out
+    assert "tiny/first s0: epoch 1/1" in out
+    assert multiprocessing.active_children() == []
+    assert_made_as_by_one_after_the_other(home, tmp_path / "alone", monkeypatch)
     started = []
     monkeypatch.setattr("repro.execute.process.start", lambda *_rest: started.append(1))
     again = repro("run", "--all", "--profile", "smoke", "--devices", "cpu,cpu")
     assert "2 skipped" in again
     assert started == []  # nothing to train: no process
-    assert records(home).keys() == two.keys()
+    assert records(home).keys() == records(tmp_path / "alone").keys()
 
 
 def test_runs_side_by_side_make_the_records_that_one_after_the_other_makes(place, home, tmp_path, monkeypatch):
-    import mlflow
-
     out = repro("run", "--all", "--profile", "smoke", "--device", "cpu", "--concurrent", "2")
     assert "2 trained" in out
     assert [thread for thread in threading.enumerate() if isinstance(thread, execute_thread.Worker)] == []
-    client = mlflow.MlflowClient(f"sqlite:///{home}/mlflow.db")
-    experiment = client.get_experiment_by_name("cifar10/tiny/smoke")
-    kinds = [(run.data.tags["repro.kind"], run.info.status) for run in client.search_runs([experiment.experiment_id])]
-    assert sorted(kinds) == [("experiment", "FINISHED")] * 2 + [("run", "FINISHED")] * 2
-    monkeypatch.setenv("REPRO_HOME", str(tmp_path / "alone"))
-    repro(*SMOKE, "--device", "cpu")
-    one, two = records(tmp_path / "alone"), records(home)
-    assert {key: comparable(record) for key, record in one.items()} == {k: comparable(r) for k, r in two.items()}
+    assert_made_as_by_one_after_the_other(home, tmp_path / "alone", monkeypatch)
 
 
 def test_a_failing_run_beside_another_leaves_it_alone(place, home, monkeypatch):

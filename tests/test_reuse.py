@@ -9,27 +9,8 @@ from test_engine import AUGMENTED, PLAIN, RECIPES, a_run, comparable, options, s
 
 from repro.run import execute, reuse
 from repro.run.wiring import part_of
-from repro.train import engine
-from repro.train.graph import Graphed
 
 torch.set_num_threads(1)
-
-
-@pytest.fixture
-def captures(monkeypatch):
-    """Steps as a graph would replay them, uncaptured; the list of what was captured."""
-    made = []
-
-    class Counted(Graphed):
-        def __init__(self, *arguments):
-            made.append(self)
-            super().__init__(*arguments, capture=False)
-
-    monkeypatch.setattr(engine, "Graphed", Counted)
-    monkeypatch.setattr(engine, "possible", lambda *_: True)
-    reuse.take(None)
-    yield made
-    reuse.take(None)
 
 
 @pytest.mark.parametrize(("name", "precision"), [
