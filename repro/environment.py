@@ -5,15 +5,17 @@ import ctypes
 import hashlib
 import os
 import platform
+import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from repro.errors import UserError
+from repro.errors import UserError, redacted
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -90,6 +92,27 @@ def commit() -> dict[str, Any]:
         "dirty": bool(diff),
         "diff": hashlib.sha256(diff.encode()).hexdigest()[:12] if diff else None,
     }
+
+
+def command(arguments: Sequence[str]) -> str:
+    """Return the call of the program as records hold it: paths out of the current folder as PATH, passwords hidden."""
+    return "repro " + shlex.join(map(_public, arguments))
+
+
+def _public(argument: str) -> str:
+    option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    outside = value.startswith(("/", "~")) or ".." in value.split("/")
+    return option + equals + ("PATH" if outside else redacted(value))
+
+
+def relaxed_only(error: Exception) -> str | None:
+    """Say that an operation has no deterministic form, where that is what PyTorch's error says, else None."""
+    first = str(error).partition(", but ")[0]
+    if not isinstance(error, RuntimeError) or "torch.use_deterministic_algorithms(True)" not in str(error):
+        return None
+    if "CUBLAS_WORKSPACE_CONFIG" in str(error):
+        return "--deterministic: CUBLAS_WORKSPACE_CONFIG is set to what allows no equal bits; unset it, or give :4096:8"
+    return f"--deterministic: {first} in PyTorch here; begin anew without it, with --force"
 
 
 def _git(root: Path, *arguments: str) -> str | None:

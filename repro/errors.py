@@ -1,6 +1,11 @@
-"""The one exception type a user's mistake becomes."""
+"""The one exception type a user's mistake becomes, and text that is safe to show."""
+
+import re
 
 MOST = 2000
+# A password may hold any sign, @ and / too: with a colon before them, all up to the last @ of the word is hidden.
+_USERS = re.compile(r"//[^\s/@:]*:[^\s]*@|//[^\s/]*@")
+_SECRETS = re.compile(r"(?i)([?&;](?:[a-z_]*(?:password|passwd|pwd|token|secret)|user|api_?key)=)[^\s&;'\"]+")
 
 
 class UserError(Exception):
@@ -18,3 +23,8 @@ def printable(text: str) -> str:
     """Return text of any origin as one line for a terminal: what is not printable as its escape, and cut where long."""
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: MOST + 1])
     return line if len(text) <= MOST else line[:MOST] + "..."
+
+
+def redacted(text: str) -> str:
+    """Return a text without the users, passwords and tokens of the addresses in it."""
+    return _SECRETS.sub(r"\1***", _USERS.sub("//***@", text))

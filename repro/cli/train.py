@@ -1,6 +1,5 @@
 """The command that trains: run."""
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,7 +69,7 @@ def pick_devices(device: str | None, devices: list[str] | None) -> "list[torch.d
 @click.option(
     "--budget", callback=budget_of, metavar="TIME", help="Stop at an epoch before TIME (90s, 9m, 1.5h) is over."
 )
-@click.option("--missing", is_flag=True, help="Also skip runs that the committed evidence holds.")
+@click.option("--missing", is_flag=True, help="Also skip runs that the committed evidence holds, withdrawn ones aside.")
 @click.option(
     "--force", is_flag=True, help="Begin anew, every time it is said; a finished record is kept beside the new one."
 )
@@ -99,14 +98,14 @@ def run(
 
     reports = load_all()
     chosen = select(reports, targets, everything, tiers)
-    from repro import suite
+    from repro import environment, suite
     from repro.progress import training
 
     display = training.display(click.echo, quiet)
     plan = suite.plan(
         reports, chosen, profile=profile, seeds=seeds, devices=pick_devices(device, devices), precision=precision,
         deterministic=deterministic, graph=not no_graph, compiled=compiled, concurrent=concurrent, home=home(),
-        command="repro " + shlex.join(sys.argv[1:]), reports_dir=reports_dir, missing=missing, force=force, dry=dry_run,
+        command=environment.command(sys.argv[1:]), reports_dir=reports_dir, missing=missing, force=force, dry=dry_run,
         say=display.say,
     )  # fmt: skip
     if dry_run:

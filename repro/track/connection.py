@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from repro.errors import UserError
+from repro.errors import UserError, redacted
 from repro.record.failpoints import reach
 from repro.track import projection, store, views
 from repro.track.notes import line, report_note
@@ -103,7 +103,7 @@ class Connection:
             # Every library below has a family of its own; a plain TypeError or KeyError is a mistake of ours.
             if type(error).__module__ == "builtins" and not isinstance(error, OSError | ImportError):
                 raise
-            said = line(store.redacted(_reason(str(error))), 300)
+            said = line(redacted(_reason(str(error))), 300)
             mend = "see that it is up and writable; `repro run --offline` does without it"
             if "out-of-date" in said:
                 mend = "back it up and run `mlflow db upgrade` on it"
@@ -156,7 +156,7 @@ class Connection:
             for key, value in tags.items():
                 self.client.set_experiment_tag(experiment.experiment_id, key, value)
         except Exception as error:  # decoration, in a format of MLflow's own
-            _LOG.debug("experiment %s: no note or views (%s)", experiment.name, store.redacted(str(error)))
+            _LOG.debug("experiment %s: no note or views (%s)", experiment.name, redacted(str(error)))
 
     @cached_property
     def views_work(self) -> bool:

@@ -1,6 +1,8 @@
 """Trained networks as MLflow's logged models: `pt2` (torch.export) with signature and input example, never pickle."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,17 +55,38 @@ def _save(
     from mlflow.types import Schema, TensorSpec
 
     kind = np.dtype(np.float32)
-    mlflow.pytorch.save_model(
-        network,
-        str(folder),
-        mlflow_model=Model(run_id=run_id, model_id=model_id),
-        signature=ModelSignature(
-            Schema([TensorSpec(kind, (-1, *example.shape[1:]))]), Schema([TensorSpec(kind, (-1, 10))])
-        ),
-        input_example=example,
-        serialization_format="pt2",
-        pip_requirements=[f"mlflow=={mlflow.__version__}", f"torch=={torch.__version__.partition('+')[0]}"],
-    )
+    with _without_places():
+        mlflow.pytorch.save_model(
+            network,
+            str(folder),
+            mlflow_model=Model(run_id=run_id, model_id=model_id),
+            signature=ModelSignature(
+                Schema([TensorSpec(kind, (-1, *example.shape[1:]))]), Schema([TensorSpec(kind, (-1, 10))])
+            ),
+            input_example=example,
+            serialization_format="pt2",
+            pip_requirements=[f"mlflow=={mlflow.__version__}", f"torch=={torch.__version__.partition('+')[0]}"],
+        )
+
+
+@contextmanager
+def _without_places() -> Iterator[None]:
+    """Let exported programs be saved without the lines of code behind each operation: they name this user's folders."""
+    import torch
+
+    save = torch.export.save
+
+    def bare(program: torch.export.ExportedProgram, *rest: Any, **named: Any) -> None:
+        for module in program.graph_module.modules():
+            for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+                node.meta.pop("stack_trace", None)
+        save(program, *rest, **named)
+
+    torch.export.save = bare  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.export.save = save
 
 
 def _link(tracker: Tracker, run_id: str, record: "RunRecord", model_id: str) -> None:

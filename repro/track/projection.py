@@ -4,10 +4,8 @@ Nothing here knows MLflow. Every time is derived from the journal or the record,
 that projecting twice writes the same rows, which MLflow's stores keep once.
 """
 
-import getpass
 import json
 import math
-import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -115,9 +113,9 @@ def tags(info: RunInfo) -> dict[str, str]:
         "repro.experiments": ",".join(info.experiments), "repro.run_key": info.run_key,
         "repro.recipe_hash": info.recipe_hash[:12], "repro.env_class": info.env_class, "repro.profile": info.profile,
         "repro.ledger": info.ledger, "repro.data_order": info.data.get("order"), "repro.device": info.env.get("device"),
-        "repro.host": platform.node(), "repro.state": "running", "repro.published": info.notes.get("published"),
+        "repro.state": "running", "repro.published": info.notes.get("published"),
         "repro.protocol": info.notes.get("protocol"), "repro.place": place(info),
-        "mlflow.user": user(), "mlflow.source.name": info.command, "mlflow.source.type": "JOB",
+        "mlflow.source.name": info.command, "mlflow.source.type": "JOB",
         "mlflow.source.git.commit": info.env.get("commit"), "mlflow.note.content": note(info),
     }  # fmt: skip
     return {key: value if key.endswith("content") else line(value, _LONG) for key, value in found.items() if value}
@@ -126,14 +124,6 @@ def tags(info: RunInfo) -> dict[str, str]:
 def place(info: RunInfo) -> str:
     """Return what runs are sorted by: each below the parent run of its experiment, by seed."""
     return f"{info.experiments[0]} s{info.seed:06d}f{info.fold or 0:03d}"
-
-
-def user() -> str:
-    """Return who projects, or "unknown" (containers often run as a user without a name)."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
 
 
 def note(info: RunInfo) -> str:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from repro.errors import UserError
+from repro.errors import UserError, redacted
 
 #: tables that every whole store has
 TABLES = frozenset({"alembic_version", "experiments", "runs", "metrics"})
@@ -33,13 +33,8 @@ class Store:
 
     @property
     def shown(self) -> str:
-        """The URI without a password."""
+        """The URI without user, password and token."""
         return redacted(self.uri)
-
-
-def redacted(text: str) -> str:
-    """Return a text without the user and password of the addresses in it."""
-    return re.sub(r"//[^/@\s]*@", "//***@", text)
 
 
 def locate(home: Path) -> Store:

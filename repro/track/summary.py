@@ -11,7 +11,7 @@ import numpy as np
 from repro.record import CLASSES, RunRecord
 from repro.track.judged import Judged
 from repro.track.notes import judged_note, line, published_sentence
-from repro.track.projection import Point, RunInfo, as_json, end_of, milliseconds, params, user
+from repro.track.projection import Point, RunInfo, as_json, end_of, milliseconds, params
 
 VERSION = 3  # of what is computed here: a parent run that shows another one's is made again
 
@@ -116,7 +116,7 @@ def parent_tags(report: str, experiment: str, notes: Mapping[str, Any]) -> dict[
     found = {
         "repro.kind": "experiment", "repro.report": report, "repro.experiment": experiment,
         "repro.published": line(notes.get("published") or ""), "repro.protocol": line(notes.get("protocol") or ""),
-        "repro.place": experiment, "mlflow.user": user(),
+        "repro.place": experiment,
         "mlflow.source.name": "repro", "mlflow.source.type": "JOB",
         "mlflow.note.content": published_sentence(report, experiment, notes),
     }  # fmt: skip

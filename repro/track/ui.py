@@ -17,16 +17,22 @@ def ui_command(home: Path, port: int = PORT) -> list[str]:
     place = store.locate(home)
     if place.artifacts is None:
         raise UserError(f"MLFLOW_TRACKING_URI={place.shown}: is a server already; open that address in a browser")
+    # A database's address may hold a password, and anybody here can list the commands that run: `ui_env` has it.
+    where = ["--backend-store-uri", place.uri] if place.path is not None else []
     # One worker: with more, each request takes eight times as long.
     return [
-        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", place.uri,
+        sys.executable, "-m", "mlflow", "server", *where,
         "--artifacts-destination", str(place.artifacts), "--host", HOST, "--port", str(port), "--workers", "1",
     ]  # fmt: skip
 
 
-def ui_env() -> dict[str, str]:
-    """Return the environment variables for `ui_command`: no telemetry, no job runners (eight processes fewer)."""
-    return {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+def ui_env(place: store.Store | None = None) -> dict[str, str]:
+    """Return the environment variables for `ui_command`: no telemetry, no job runners (eight processes fewer).
+
+    `place`: the store, whose address is among them where it is a database's.
+    """
+    found = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return found if place is None or place.path is not None else found | {"MLFLOW_BACKEND_STORE_URI": place.uri}
 
 
 def check_port(port: int) -> None:
@@ -51,7 +57,7 @@ def ui(home: Path, port: int = PORT) -> tuple[list[str], dict[str, str], list[st
     for experiment in tracker.experiments():
         tracker.open_well(experiment)
         lines += links(root, experiment.name, tracker.client.get_experiment(experiment.experiment_id))
-    return command, ui_env(), lines
+    return command, ui_env(tracker.store), lines
 
 
 def links(root: str, name: str, experiment: Any) -> list[str]:

@@ -1,6 +1,5 @@
 """MLflow's runs: those still RUNNING whose process is gone, and finished runs of this machine that are not there."""
 
-import platform
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +59,7 @@ def state(run: Any, home: Path) -> owner.State:
     """
     tags = run.data.tags
     known = owner.state(Owner.of(tags))
-    if tags.get(owner.HOST) not in (None, platform.node()):
+    if tags.get(owner.HOST) not in (None, owner.host()):
         return "elsewhere"
     folder = home / "runs" / tags.get("repro.run_key", "")
     if known in ("unknown", "elsewhere") and "repro.run_key" in tags and folder.is_dir():
@@ -75,7 +74,7 @@ def abandoned(seen: Seen, home: Path, opened: Open) -> Iterator[Finding]:
         by = f"process {known.pid}" if (known := Owner.of(tags)) else "process"
         match state(run, home):
             case "elsewhere":
-                found = f"RUNNING on {tags.get(owner.HOST) or 'another host'}, which only that host can tell"
+                found = "RUNNING on another host, which only that host can tell"
                 yield Finding(
                     "MLflow run",
                     where,
@@ -126,7 +125,7 @@ def parents(seen: Seen, home: Path, opened: Open) -> Iterator[Finding]:
     for run in seen.running("experiment"):
         below = seen.children(run.info.run_id)
         busy = [each for each in below if each.info.status == "RUNNING" and state(each, home) != "gone"]
-        foreign = any(each.data.tags.get(owner.HOST) != platform.node() for each in below)
+        foreign = any(each.data.tags.get(owner.HOST) != owner.host() for each in below)
         known = state(run, home)
         if busy or known == "alive" or known == "elsewhere" or (known == "unknown" and foreign):
             continue
