@@ -26,6 +26,7 @@ def load(
         seed, fold, epochs trained (Int64); started (datetime, UTC); seconds, images_per_s, energy_j (float);
         used (bool): stands behind the numbers of `claims`, that is of a recipe the report's file holds today and
         the one chosen among several records of its run key; dirty (boolean): sources changed since the commit;
+        withdrawn (string; the column is there where a record is): why, used is then False;
         `protocol/metric` such as `last/acc_pct` (float, percent or plain; missing where it was not measured).
     claims: a row a claim.
         report, claim, kind, experiment, protocol, metric, rounding, state, reason, declared, where, note (string);

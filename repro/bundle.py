@@ -145,22 +145,33 @@ def import_into(
     home: Path,
     tracker: "Tracker | None",
     notes: Callable[[RunRecord], dict[str, Any]] = lambda record: {},
+    on_new: Callable[[RunRecord, list[RunRecord]], object] = lambda record, known: None,
 ) -> tuple[int, int]:
     """Take a bundle's records into the state folder and, with a tracker, into MLflow; returns (new, known).
 
     A record lands at `<home>/runs/<run_key>/record.json`, or beside another record or an unfinished run of its
     key as `record-<sha8>.json`. Importing twice is importing once. `notes` gives a record's texts for MLflow.
+    `on_new` is told of each new record, and of those of its key that were here before.
     """
     members, new = list(load(folder)), 0
     for record, extras in members:  # before the first is written
         for name in ("", "record.json", *extras):
             _own(home / "runs" / record.run_key / name)
     for record, extras in members:
-        new += _land(record, extras, home / "runs" / record.run_key)
+        place = home / "runs" / record.run_key
+        known = list(_records(place))
+        if _land(record, extras, place):
+            new += 1
+            on_new(record, known)
     for record, extras in members if tracker else ():
         assert tracker is not None
         tracker.project(record, extras=extras, notes=notes(record))
     return new, len(members) - new
+
+
+def _records(place: Path) -> Iterator[RunRecord]:
+    for path in sorted(place.glob("record*.json")):
+        yield RunRecord.from_bytes(read_bounded(path, RECORD_BYTES, "record", "move it away"), str(path))
 
 
 def _land(record: RunRecord, extras: dict[str, Path], place: Path) -> bool:

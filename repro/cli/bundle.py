@@ -26,8 +26,11 @@ def bundle_export(folder: Path) -> None:
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @offline_option
 def bundle_import(folder: Path, offline: bool) -> None:
-    """Take the runs of FOLDER in, and into MLflow; importing twice is importing once."""
+    """Take the runs of FOLDER in, and into MLflow; importing twice is importing once.
+
+    A run that ended otherwise than one here of its key and class of environment is told; nothing is overwritten.
+    """
     from repro import suite
 
-    new, known = suite.import_bundle(home(), folder, offline)
+    new, known = suite.import_bundle(home(), folder, offline, say=click.echo)
     click.echo(f"{folder}: {new} new, {known} already here")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from repro.cli.options import PROFILES
+from repro.cli.options import PROFILES, reports_option
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -18,22 +18,31 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     help="Accuracies within so many points count as the same (default: by the level, 0.5 to 2.0).",
 )  # fmt: skip
 @click.option("--profile", type=click.Choice(PROFILES), default="full", show_default=True, help="Runs to compare.")
+@reports_option
 @click.pass_context
-def compare(ctx: click.Context, a: Path, b: Path, as_json: bool, margin: float | None, profile: str) -> None:
+def compare(
+    ctx: click.Context, a: Path, b: Path, as_json: bool, margin: float | None, profile: str, reports_dir: Path
+) -> None:
     """Compare the runs of A with those of B: the same bits, equivalent, or different.
 
-    Each is a state folder, a bundle or a folder of reports. Exit code 1 where something differs.
+    Each is a state folder, a bundle or a folder of reports. Exit code 1 where something differs. Runs that the
+    `withdrawn.yaml` of --reports withdraws are left out, and named.
     """
     from repro.judge import compare as judging
     from repro.progress import table
     from repro.report import comparing
+    from repro.spec import withdrawn
     from repro.spec.loading import load_all
 
-    rows = judging.compare(load_all(), comparing.read(a, profile), comparing.read(b, profile), profile, margin)
+    known = withdrawn.of(reports_dir)
+    (ours, gone_a), (theirs, gone_b) = (known.split(comparing.read(folder, profile)) for folder in (a, b))
+    rows = judging.compare(load_all(), ours, theirs, profile, margin)
+    left_out = [*comparing.gone("A", gone_a), *comparing.gone("B", gone_b)]
     if as_json:
-        click.echo(comparing.as_json(rows, profile))
+        click.echo(comparing.as_json(rows, profile, left_out))
     else:
         table.show(comparing.COLUMNS, comparing.lines(rows), comparing.NUMBERS, click.echo)
-        click.echo(comparing.summary(rows))
+        for line in (*left_out, comparing.summary(rows)):
+            click.echo(line)
     if comparing.differs(rows):
         ctx.exit(1)

@@ -93,8 +93,11 @@ def status(as_json: bool, reports_dir: Path) -> None:
     from repro.spec.loading import load_all
 
     reports = load_all()
-    rows = tables.status(reports, evidence.read(home(), reports_dir))
+    struck = evidence.struck(home(), reports_dir)
+    rows = tables.status(reports, evidence.read(home(), reports_dir), struck=struck)
     click.echo(json.dumps(rows, indent=1) if as_json else tables.status_text(rows))
+    for why in dict.fromkeys(entry.why for _, entry in struck) if not as_json else ():
+        click.echo(f"withdrawn: {why}")
 
 
 @click.command()

@@ -9,10 +9,11 @@ from dataclasses import replace
 import torch
 from filelock import FileLock, Timeout
 
+from repro import environment
 from repro import run as runner
 from repro.data.cifar10 import Dataset
-from repro.errors import UserError
-from repro.execute.outcome import Job, Outcome, extras, finished_record
+from repro.errors import UserError, redacted
+from repro.execute.outcome import Job, Outcome, extras, finished_record, withdrawn_record
 from repro.execute.shown import Shown, info_of
 from repro.progress.training import Lines, Training
 from repro.record import Entry, Journal, remove_halves
@@ -55,8 +56,8 @@ def attempt(job: Job, dataset: Dataset, options: Options, tracker: Tracker | Non
         outcome = _locked(job, dataset, options, shown, display)
     except Exception as error:
         if (reason := known(error, options)) is None:  # shown in full, and the other runs go on; the exit code tells
-            display.trace(traceback.format_exc())
-        outcome = Outcome(job.run, "failed", reason=reason or f"{type(error).__name__}: {error}")
+            display.trace(redacted(traceback.format_exc()))
+        outcome = Outcome(job.run, "failed", reason=reason or redacted(f"{type(error).__name__}: {error}"))
     display.end(key, outcome.state, outcome.said)
     return outcome
 
@@ -74,7 +75,7 @@ def known(error: Exception, options: Options) -> str | None:
             f"out of memory on {options.device} ({str(error).partition('. ')[0]}); train fewer runs side by side "
             f"(--concurrent, --devices) or end what else uses the device; {GOES_ON}"
         )
-    return None
+    return environment.relaxed_only(error)
 
 
 def _locked(job: Job, dataset: Dataset, options: Options, shown: Shown, display: Training) -> Outcome:
@@ -88,6 +89,10 @@ def _locked(job: Job, dataset: Dataset, options: Options, shown: Shown, display:
         display.note(job.run.key, "another process is training it; waiting for that")
         lock.acquire()
     try:
+        if gone := withdrawn_record(folder, job.withdrawn):
+            kept = runner.set_aside(folder)
+            text = f"its finished run is withdrawn ({gone.entry.why}); kept as {kept.name}, trained anew"
+            display.note(job.run.key, text)
         if job.force:
             if deadline is not None and time.monotonic() >= deadline:  # what is there is all there will be
                 return Outcome(job.run, "stopped", reason="no time left for an epoch of it")

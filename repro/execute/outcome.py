@@ -9,16 +9,21 @@ from repro.errors import UserError
 from repro.record import RunRecord
 from repro.spec import throughput
 from repro.spec.identity import Run
+from repro.spec.withdrawn import NONE, Struck, Withdrawn
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run to be done: `notes` are the words MLflow shows with it, `left_s` the time that it may take."""
+    """One run to be done: `notes` are the words MLflow shows with it, `left_s` the time that it may take.
+
+    A finished record that is `withdrawn` does not count as done.
+    """
 
     run: Run
     notes: Mapping[str, Any] = field(default_factory=dict)
     force: bool = False
     left_s: float | None = None
+    withdrawn: Withdrawn = NONE
 
 
 @dataclass
@@ -64,6 +69,18 @@ def finished_record(folder: Path) -> RunRecord | None:
     if "acc_pct" not in record.finals.get("last", {}):
         raise UserError(f"{path}: has no final test accuracy; move it away, and the run is made again")
     return record
+
+
+def withdrawn_record(folder: Path, withdrawn: Withdrawn) -> Struck | None:
+    """Return the record of a run this machine has finished with the entry that withdraws it, or None."""
+    if not withdrawn.withdrawn:
+        return None
+    try:
+        record = finished_record(folder)
+    except UserError:  # no record to withdraw; whoever asks for the record itself is told what is wrong with it
+        return None
+    entry = withdrawn.find(record) if record else None
+    return Struck(record, entry) if record and entry else None
 
 
 def extras(folder: Path) -> dict[str, Path]:

@@ -13,7 +13,7 @@ from multiprocessing.context import SpawnProcess
 from repro.data.cifar10 import Dataset
 from repro.execute import process, thread
 from repro.execute.local import attempt
-from repro.execute.outcome import Job, Outcome, finished_record
+from repro.execute.outcome import Job, Outcome, finished_record, withdrawn_record
 from repro.execute.shown import Shown, info_of
 from repro.execute.worker import OpenTracker, serve
 from repro.progress.training import Lines
@@ -56,7 +56,8 @@ class Pool:
         """Do what needs no training here, so that no process is started for it: what is done, or has no time left."""
         todo, self.waiting = self.waiting, []
         for job in todo:
-            unfinished = job.force or finished_record(folder_of(job.run, options.home)) is None
+            folder = folder_of(job.run, options.home)
+            unfinished = job.force or finished_record(folder) is None or withdrawn_record(folder, job.withdrawn)
             if unfinished and (job.left_s is None or job.left_s > 0):
                 self.waiting.append(job)
         for job in [job for job in todo if job not in self.waiting]:

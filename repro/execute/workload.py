@@ -6,12 +6,14 @@ from math import log
 from pathlib import Path
 from statistics import median
 
+from repro.execute.outcome import withdrawn_record
 from repro.record import MAX_BYTES, Journal
 from repro.run import FULL_TEST_IMAGES, FULL_TRAIN_IMAGES, SMOKE_STEPS, adapt, folder_of, test_images
 from repro.spec import counting
 from repro.spec.identity import Run, canonical
 from repro.spec.recipe import JensenShannon, Recipe
 from repro.spec.training import RMSprop
+from repro.spec.withdrawn import NONE, Withdrawn
 
 SAMPLE = 1_500  # training images of the embedded sample
 LOGITS = 4 * 10 * FULL_TEST_IMAGES  # bytes of one set of test logits
@@ -80,11 +82,11 @@ class Load:
         return self.epochs * self.macs * (3.0 * self.views * self.trained_images + self.measured_images)
 
 
-def load_of(run: Run, home: Path, force: bool = False) -> Load:
-    """Look at a run's folder; `force` would begin it anew whatever is there."""
+def load_of(run: Run, home: Path, force: bool = False, withdrawn: Withdrawn = NONE) -> Load:
+    """Look at a run's folder; `force` would begin it anew whatever is there. A withdrawn record is not done."""
     images = SAMPLE if run.profile == "smoke" else FULL_TRAIN_IMAGES
     folder, recipe = folder_of(run, home), adapt(run.recipe, run.profile, images)
-    if force:
+    if force or withdrawn_record(folder, withdrawn):
         return Load(run, recipe, "new", recipe.budget.epochs)
     if (folder / "record.json").exists():
         return Load(run, recipe, "done", 0)

@@ -13,6 +13,7 @@ from repro.judge.records import enters
 from repro.record import RunRecord, read_records
 from repro.report import evidence
 from repro.report.markdown import DASH, percent, plural, signed
+from repro.spec.withdrawn import Struck
 
 SCHEMA = 1
 COLUMNS = ("experiment", "measured", "runs A", "runs B", "A", "B", "B - A", "90 % interval", "margin", "result", "why")
@@ -40,6 +41,14 @@ def read(folder: Path, profile: str = "full") -> list[RunRecord]:
         mend = f"name --profile {others[0]}" if others else "name another folder"
         raise UserError(f"{folder}: none of its {plural(len(records), 'record')} is a finished {profile} run; {mend}")
     return records
+
+
+def gone(side: str, struck: Sequence[Struck]) -> list[str]:
+    """Return the lines that name a collection's withdrawn runs, which are in no row: a line a reason."""
+    names: dict[str, list[str]] = {}
+    for record, entry in struck:
+        names.setdefault(entry.why, []).append(f"{record.report}/{record.experiments[0]} s{record.seed}")
+    return [f"left out of {side}, withdrawn: {', '.join(runs)}: {why}" for why, runs in names.items()]
 
 
 def lines(rows: Iterable[Compared]) -> list[tuple[str, ...]]:
@@ -77,7 +86,8 @@ def differs(rows: Iterable[Compared]) -> bool:
     return any(row.word == "differs" for row in rows)
 
 
-def as_json(rows: Sequence[Compared], profile: str) -> str:
-    """Return the comparison as JSON: the rows with every number, and whether any differs."""
+def as_json(rows: Sequence[Compared], profile: str, left_out: Sequence[str] = ()) -> str:
+    """Return the comparison as JSON: the rows with every number, whether any differs, and what was left out."""
     plain = [asdict(row) for row in rows]
-    return json.dumps({"schema": SCHEMA, "profile": profile, "differs": differs(rows), "rows": plain}, indent=1)
+    made = {"schema": SCHEMA, "profile": profile, "differs": differs(rows), "rows": plain}
+    return json.dumps(made | ({"left_out": list(left_out)} if left_out else {}), indent=1)

@@ -18,6 +18,7 @@ from repro.report.protocols import protocol_place
 from repro.spec.answerable import metrics_of
 from repro.spec.identity import recipe_hash
 from repro.spec.schema import PROTOCOLS, Report
+from repro.spec.withdrawn import Struck
 
 Rows = list[dict[str, Any]]
 
@@ -66,9 +67,18 @@ def _used(reports: Mapping[str, Report], records: Sequence[RunRecord], profile: 
     return {id(r) for pool in pools for name in pool.report.experiments for r in pool.chosen(name)}
 
 
-def run_rows(reports: Mapping[str, Report], records: Iterable[RunRecord], profile: str = "full") -> Rows:
-    """Return the rows of runs in the records' order; a metric that is not finite is left out."""
-    return [head | _run(record) | _finals(record) for record, head in heads(reports, records, profile)]
+def run_rows(
+    reports: Mapping[str, Report], records: Iterable[RunRecord], profile: str = "full", struck: Iterable[Struck] = ()
+) -> Rows:
+    """Return the rows of runs in the records' order; a metric that is not finite is left out.
+
+    Withdrawn records come last, unused, with a column `withdrawn` that no table without them has: why.
+    """
+    rows = [head | _run(record) | _finals(record) for record, head in heads(reports, records, profile)]
+    for gone, entry in struck:
+        for record, head in heads(reports, [gone], profile):
+            rows.append(head | {"used": False, "withdrawn": entry.why} | _run(record) | _finals(record))
+    return rows
 
 
 def _run(record: RunRecord) -> dict[str, Any]:
@@ -95,7 +105,8 @@ def run_columns(rows: Rows) -> tuple[str, ...]:
         protocol, _, metric = name.rpartition("/")
         return protocol_place(protocol), _METRICS.index(metric) if metric in _METRICS else len(_METRICS), metric
 
-    return (*RUN_COLUMNS, *sorted({*_FINALS}.union(*rows) - set(RUN_COLUMNS), key=place))
+    fixed = (*RUN_COLUMNS, *(("withdrawn",) if any("withdrawn" in row for row in rows) else ()))
+    return (*fixed, *sorted({*_FINALS}.union(*rows) - set(fixed), key=place))
 
 
 def claim_rows(rows: Sequence[Row]) -> Rows:

@@ -1,4 +1,8 @@
-"""Records on disk: read those of this machine and those committed, and commit what counts and is missing."""
+"""Records on disk: read those of this machine and those committed, and commit what counts and is missing.
+
+What `withdrawn.yaml` withdraws is left out of what is read here, so that it enters nothing made of records; `struck`
+and `all_committed` have it.
+"""
 
 import hashlib
 import os
@@ -8,6 +12,8 @@ from pathlib import Path
 
 from repro.errors import UserError
 from repro.record import RECORD_BYTES, RunRecord, check_plain, read_bounded, write_atomically
+from repro.spec import withdrawn
+from repro.spec.withdrawn import Struck
 
 _REPORT = re.compile(r"[a-z][a-z0-9]{1,29}")
 _FILE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\.json")
@@ -22,19 +28,40 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 def read(home: Path, reports_dir: Path) -> list[RunRecord]:
-    """Return the records of `<home>/runs/*/record*.json` and `<reports_dir>/*/evidence/*.json`, equal bytes once."""
-    return [record for _, record in _read(_local(home) + _committed(reports_dir))]
+    """Return the records of `<home>/runs/*/record*.json` and `<reports_dir>/*/evidence/*.json`, equal bytes once.
+
+    Without those that `<reports_dir>/withdrawn.yaml` withdraws.
+    """
+    return withdrawn.of(reports_dir).split(_every(home, reports_dir))[0]
 
 
 def committed(reports_dir: Path) -> list[RunRecord]:
-    """Return the records of `<reports_dir>/*/evidence/*.json`."""
+    """Return the records of `<reports_dir>/*/evidence/*.json`, without those withdrawn."""
+    return withdrawn.of(reports_dir).split(all_committed(reports_dir))[0]
+
+
+def all_committed(reports_dir: Path) -> list[RunRecord]:
+    """Return the records of `<reports_dir>/*/evidence/*.json`, withdrawn or not."""
     return [record for _, record in _read(_committed(reports_dir))]
+
+
+def struck(home: Path | None, reports_dir: Path) -> list[Struck]:
+    """Return the withdrawn records, those of this machine among them where its state folder is named."""
+    found = withdrawn.of(reports_dir)
+    if not found.withdrawn:  # as a rule: nothing is read again
+        return []
+    return found.split(all_committed(reports_dir) if home is None else _every(home, reports_dir))[1]
+
+
+def _every(home: Path, reports_dir: Path) -> list[RunRecord]:
+    return [record for _, record in _read(_local(home) + _committed(reports_dir))]
 
 
 def collect(home: Path, reports_dir: Path) -> list[Path]:
     """Copy this machine's records that count into `<reports_dir>/<report>/evidence/`; return the new files.
 
-    The bytes stay the same and nothing is overwritten: a name taken by other bytes gets `-2`, `-3`, ...
+    The bytes stay the same and nothing is overwritten: a name taken by other bytes gets `-2`, `-3`, ... Withdrawn
+    records are copied as well: they are listed, and enter nothing.
     """
     local = list(_read(_local(home)))
     known = {_digest(_bytes(path)) for path in _committed(reports_dir)} if local else set()

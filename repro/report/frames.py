@@ -11,7 +11,7 @@ from repro.errors import UserError
 from repro.judge import timings
 from repro.judge.records import of_profile
 from repro.record import RunRecord
-from repro.report import data, evidence, tables
+from repro.report import data, evidence, tables, withdrawn
 from repro.spec import ledger
 from repro.spec.identity import PROFILES
 from repro.spec.loading import load_all
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Home = str | os.PathLike[str] | Literal[False] | None
 
-_TEXT = {*data.RUN_COLUMNS, *data.CLAIM_COLUMNS}  # what is not named below; further columns are metrics
+_TEXT = {"withdrawn", *data.RUN_COLUMNS, *data.CLAIM_COLUMNS}  # what is not named below; further columns are metrics
 _DTYPES = {
     **dict.fromkeys(("seed", "fold", "epochs", "epoch", "n", "decimals"), "Int64"),
     **dict.fromkeys(("shared", "used", "headline", "provisional"), "bool"),
@@ -47,9 +47,12 @@ def load(reports_dir: Path, home: Home = None, profile: str = "full") -> Results
         raise UserError(f"profile {profile!r}: no such profile; choose one of {', '.join(PROFILES)}")
     if not reports_dir.is_dir():
         raise UserError(f"{reports_dir}: no such folder of evidence; run from the repository or name its reports/")
-    reports, records = load_all(), of_profile(_records(reports_dir, home), profile)
+    place = _home(home)
+    reports = load_all()
+    found = evidence.committed(reports_dir) if place is None else evidence.read(place, reports_dir)
+    records, gone = of_profile(found, profile), withdrawn.listed(evidence.struck(place, reports_dir), profile)
     rows = tables.rows(reports, records, ledger.read(reports_dir / "ledger"), profile, timings.read(reports_dir))
-    runs = data.run_rows(reports, records, profile)
+    runs = data.run_rows(reports, records, profile, gone)
     return Results(
         runs=frame(runs, data.run_columns(runs)),
         claims=frame(data.claim_rows(rows), data.CLAIM_COLUMNS),
@@ -57,12 +60,13 @@ def load(reports_dir: Path, home: Home = None, profile: str = "full") -> Results
     )
 
 
-def _records(reports_dir: Path, home: Home) -> list[RunRecord]:
+def _home(home: Home) -> Path | None:
+    """Return the state folder asked for, None for none."""
     if home is False:
-        return evidence.committed(reports_dir)
+        return None
     if home is not None and not Path(home).is_dir():
         raise UserError(f"{home}: no such state folder; give the one REPRO_HOME named, or home=False for none")
-    return evidence.read(Path(home or os.environ.get("REPRO_HOME") or ".repro"), reports_dir)
+    return Path(home or os.environ.get("REPRO_HOME") or ".repro")
 
 
 def frame(rows: data.Rows, columns: Sequence[str]) -> "pandas.DataFrame":

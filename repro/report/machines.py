@@ -1,20 +1,22 @@
 """Where runs were made, what they cost, and which repeat others: tables of a report's page."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from statistics import median
 from typing import Any, TypeVar
 
 from repro.judge.records import number as finite
-from repro.record import RunRecord
+from repro.record import Difference, RunRecord, drift
 from repro.report.figures import Arm
-from repro.report.markdown import Md, code, number, signed, table
+from repro.report.markdown import Md, code, join, md, number, plural, signed, table
 from repro.report.values import figure
 from repro.spec import throughput
 
 #: of an experiment with more runs than this, a page shows the first few one by one, and then all or the rest together
 MOST, FIRST = 15, 3
+#: how many runs that drifted are named in a sentence
+NAMED = 5
 _T = TypeVar("_T")
 _Environment = tuple[str, tuple[tuple[str, str], ...]]
 _Lettered = dict[_Environment, str]
@@ -105,21 +107,45 @@ def replicates_table(arms: list[Arm]) -> Md | str:
     rows = []
     for arm in arms:
         counted = {record.run_key: record for record in arm.chosen}
-        for r in arm.replicates:
-            first = counted[r.run_key]
-            mine, theirs = (finite(x.value("last", "acc_pct")) for x in (r, first))
+        for r, like in _repeats(arm):
+            mine, theirs = (finite(x.value("last", "acc_pct")) for x in (r, counted[r.run_key]))
             gap = None if mine is None or theirs is None else mine - theirs
-            same_place = r.env_class == first.env_class
-            drift = ("no" if _measured(r) == _measured(first) else "**yes**") if same_place else "other class"
+            said = "other class" if like is None else "**yes**" if drift(like, r) else "no"
             rows.append([code(arm.name), seed_of(r), code(r.run_key), r.env.get("device"), r.env_class, r.started,
-                         figure(mine, "acc_pct"), signed(gap, 2), Md(drift)])  # fmt: skip
+                         figure(mine, "acc_pct"), signed(gap, 2), Md(said)])  # fmt: skip
     head = ["Experiment", "Run", "Run key", "Device", "Class", "Started", "Last", "To the counted one", "Drift"]
     return table(head, "llllllrrc", rows) if rows else ""
 
 
-def _measured(record: RunRecord) -> dict[str, dict[str, str]]:
-    # The official order is known or not; that is no property of the training. NaN equals NaN here.
-    return {
-        protocol: {metric: str(value) for metric, value in final.items() if metric != "official_pct"}
-        for protocol, final in record.finals.items()
-    }
+def _repeats(arm: Arm) -> Iterator[tuple[RunRecord, RunRecord | None]]:
+    """Yield each replicate with the first record of its key and class, None where it is that itself."""
+    firsts = {(record.run_key, record.env_class): record for record in arm.chosen}
+    for record in arm.replicates:
+        like = firsts.setdefault((record.run_key, record.env_class), record)
+        yield record, None if like is record else like
+
+
+def drifted(arms: Iterable[Arm]) -> Md | str:
+    """Say which runs gave other final numbers when the same class of machine made them again; nothing where none did.
+
+    A replicate that drifted is named with what it ended at, the first record of its key and class before it.
+    """
+    keys, said = set(), []
+    for arm in arms:
+        for record, like in _repeats(arm):
+            if like is not None and (gaps := drift(like, record)):
+                keys.add(record.run_key)
+                said.append(md("{} {}, {}: {}", code(arm.name), seed_of(record), record.env_class, different(gaps)))
+    if not said:
+        return ""
+    rest = f"; {len(said) - NAMED} more" if len(said) > NAMED else ""
+    return md(
+        "**{} drifted**: the same class of machine gave other final numbers. {}{}. See *Replicates* below.",
+        plural(len(keys), "run"), join(said[:NAMED], "; "), rest,
+    )  # fmt: skip
+
+
+def different(gaps: Sequence[Difference], most: int = 1) -> str:
+    """Name the numbers that differ with both values: `last/acc_pct 90.0 and 89.5, 3 more numbers`."""
+    shown = [f"{gap.name} {gap.one} and {gap.other}" for gap in gaps[:most]]
+    return ", ".join(shown) + (f", {plural(len(gaps) - most, 'more number')}" if len(gaps) > most else "")

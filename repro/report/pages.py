@@ -43,6 +43,7 @@ def context(report: Report, rows: list[Row], arms: list[Arm], records: list[RunR
         "environments": machines.environments_table([record for _, record in runs]),
         "cost": machines.cost_table(runs),
         "hours": number(sum(finite(record.seconds) or 0.0 for _, record in runs) / 3600, 2),
+        "drifted": machines.drifted(arms),
         "replicates": machines.replicates_table(arms),
         "strangers": [code(r.run_key) for r in records if r.report == report.id and id(r) not in known],
         "n_runs": len(runs),

@@ -15,13 +15,14 @@ from repro.judge.records import of_profile
 from repro.judge.rows import WORDS
 from repro.judge.timings import NONE, Timings
 from repro.record import RunRecord, write_atomically
-from repro.report import cells, data, figures, html, pages, performance, preflight, reliability, tables
+from repro.report import cells, data, figures, html, pages, performance, preflight, reliability, tables, withdrawn
 from repro.report.badges import badges, report_badge
 from repro.report.brackets import budget_table, printed_table
 from repro.report.ladders import glance_checklist
 from repro.report.markdown import Md, code, escape, plural, prose
 from repro.report.verdicts import verdicts_json
 from repro.spec.schema import Report
+from repro.spec.withdrawn import Struck
 
 #: what the figures of a whole report show
 _SHOWN = {
@@ -45,19 +46,20 @@ def _set_aside() -> Iterator[None]:
 @_set_aside()
 def render(
     reports: dict[str, Report], records: Iterable[RunRecord], ledgers: Ledgers, out: Path, profile: str = "full",
-    cache: Path | None = None, timings: Timings = NONE,
+    cache: Path | None = None, timings: Timings = NONE, struck: Iterable[Struck] = (),
 ) -> list[Path]:  # fmt: skip
     """Write the pages in Markdown and HTML, figures, badges, `verdicts.json` and tables; return the files written.
 
     Only the profile's records enter, for `full` only those that count, each once and in an order of their own.
+    `struck`, the withdrawn records, are named on the pages and enter nothing else.
     Figures and badges left over from an earlier rendering are removed; `cache` is a folder of figures drawn before.
     """
-    records = of_profile(records, profile)
+    records, gone = of_profile(records, profile), withdrawn.listed(struck, profile)
     rows = tables.rows(reports, records, ledgers, profile, timings)
     written = []
     for name, report in sorted(reports.items()):
         own = [row for row in rows if row.report == name]
-        text, pictures = _page(report, own, records, profile, cache)
+        text, pictures = _page(report, own, records, profile, cache, gone)
         written.append(_write(out / name / "report.md", text.encode()))
         written.append(_write(out / name / "report.html", html.page(text, report.title, pictures, "../index.html")))
         written += _figures(out / name / "figures", pictures)
@@ -70,19 +72,19 @@ def render(
     tried = reliability.page(out / "reliability.json") if profile == "full" else None
     if tried is not None:
         written.append(_write(out / "reliability.md", tried.encode()))
-    overview = _overview(reports, rows, records, profile, speed is not None, tried is not None)
+    overview = _overview(reports, rows, records, profile, speed is not None, tried is not None, gone)
     written.append(_write(out / "README.md", overview.encode()))
     written.append(_write(out / "index.html", html.index(overview, "Every claim at a glance", {}, None)))
     if profile == "full":
-        written.append(_write(out / "verdicts.json", verdicts_json(reports, rows, records)))
-    runs = data.run_rows(reports, records, profile)
+        written.append(_write(out / "verdicts.json", verdicts_json(reports, rows, records, gone)))
+    runs = data.run_rows(reports, records, profile, gone)
     written.append(_write(out / "runs.csv", data.csv_bytes(runs, data.run_columns(runs))))
     written.append(_write(out / "claims.csv", data.csv_bytes(data.claim_rows(rows), data.CLAIM_COLUMNS)))
     return written
 
 
 def _page(
-    report: Report, own: list[Row], records: list[RunRecord], profile: str, cache: Path | None
+    report: Report, own: list[Row], records: list[RunRecord], profile: str, cache: Path | None, gone: list[Struck]
 ) -> tuple[str, dict[str, bytes]]:
     """Return a report's page and its figures by file name."""
     arms = figures.arms(report, records, profile)
@@ -90,6 +92,7 @@ def _page(
         figures.draw(report, arm, cache)
     bands = figures.landscapes(report, records, profile, cache)
     context = pages.context(report, own, arms, records, profile)
+    context["withdrawn"] = withdrawn.section(report.id, gone)
     found = brackets(report, records, profile)
     kinds = {
         "forest": figures.forest(report, own, cache) if profile == "full" else {},
@@ -111,8 +114,9 @@ def _page(
 
 
 def _overview(
-    reports: dict[str, Report], rows: list[Row], records: list[RunRecord], profile: str, speed: bool, tried: bool
-) -> str:
+    reports: dict[str, Report], rows: list[Row], records: list[RunRecord], profile: str, speed: bool, tried: bool,
+    gone: list[Struck],
+) -> str:  # fmt: skip
     headline = [row for row in rows if row.headline]
     rest = [
         (report, [row for row in rows if row.report == name and not row.headline])
@@ -137,6 +141,7 @@ def _overview(
         runs=plural(sum(record.report in reports for record in records), "run record"),
         provisional=cells.provisional_note(rows) if profile == "full" else "",
         checklist=glance_checklist(reports),
+        withdrawn=plural(len(gone), "record") if gone else "",
         speed=speed,
         tried=tried,
         strangers=sorted({record.report for record in records} - set(reports)),

@@ -10,6 +10,7 @@ from repro.spec import counting
 from repro.spec.identity import PROFILES, recipe_hash
 from repro.spec.recipe import Recipe
 from repro.spec.schema import Experiment, Report
+from repro.spec.withdrawn import Struck
 
 #: the seeds that `repro status` asks for: three where a headline rests on it, one elsewhere
 SEEDS_OF_TIER: dict[str, tuple[int, ...]] = {"headline": (0, 1, 2), "core": (0,), "extended": (0,), "long": (0,)}
@@ -63,30 +64,35 @@ def status(
     reports: Mapping[str, Report],
     records: Iterable[RunRecord],
     wanted: Mapping[str, Sequence[int]] = SEEDS_OF_TIER,
+    struck: Iterable[Struck] = (),
 ) -> list[dict[str, Any]]:
     """Return one dict an experiment: seeds done by profile, full runs that do not count, seeds its tier still lacks.
 
+    `withdrawn`: the seeds of the withdrawn records (`struck`), which are not done.
+
     A seed of an experiment with a fresh network a fold is done with all of its folds.
     """
-    records = list(records)
-    table = []
+    records, gone, table = list(records), [record for record, _ in struck], []
     for name, report in sorted(reports.items()):
         for experiment in report.experiments.values():
             done = {p: complete(experiment, records_of(report, experiment.id, records, p)) for p in PROFILES}
             short = [r for r in same_recipe(report, experiment, records) if r.profile == "full" and not r.counts]
             missing = [seed for seed in wanted.get(experiment.tier, ()) if seed not in done["full"]]
+            withdrawn = seeds(same_recipe(report, experiment, gone))
             row: dict[str, Any] = {"report": name, "experiment": experiment.id}
             row |= {"tier": experiment.tier, "reading": experiment.reading, **done}
-            table.append(row | {"not_counting": seeds(short), "missing": missing})
+            table.append(row | {"not_counting": seeds(short), "missing": missing, "withdrawn": withdrawn})
     return table
 
 
 def status_text(rows: Iterable[Mapping[str, Any]]) -> str:
     """Return `status` as aligned lines for a terminal: an experiment a line, its seeds by profile."""
-    head = ["experiment", "tier", *PROFILES, "not counting", "missing"]
+    rows = list(rows)
+    more = ["withdrawn"] if any(row["withdrawn"] for row in rows) else []
+    head = ["experiment", "tier", *PROFILES, "not counting", "missing", *more]
     lines = [head]
     for row in rows:
-        lists = [*(row[p] for p in PROFILES), row["not_counting"], row["missing"]]
+        lists = [*(row[p] for p in PROFILES), row["not_counting"], row["missing"], *(row[name] for name in more)]
         lines.append([f"{row['report']}/{row['experiment']}", row["tier"], *(_seed_list(seeds) for seeds in lists)])
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)

@@ -15,31 +15,39 @@ from repro.judge.ladder import Step, ladders
 from repro.judge.records import Pool
 from repro.judge.rows import Verdict
 from repro.record import RunRecord
+from repro.report import withdrawn
 from repro.spec import ledger
 from repro.spec.claims import experiments_of
 from repro.spec.schema import Claim, Report
+from repro.spec.withdrawn import Struck
 
 SCHEMA = 1
 #: significant digits of what was computed; printed numbers stay as they are
 DIGITS = 6
 
 
-def verdicts_json(reports: Mapping[str, Report], rows: Sequence[Row], records: Iterable[RunRecord]) -> bytes:
-    """Return the verdicts of some reports as JSON; `rows` are all of theirs, `records` those that the rows rest on."""
+def verdicts_json(
+    reports: Mapping[str, Report], rows: Sequence[Row], records: Iterable[RunRecord], struck: Sequence[Struck] = ()
+) -> bytes:
+    """Return the verdicts of some reports as JSON; `rows` are all of theirs, `records` those that the rows rest on.
+
+    A report with withdrawn records (`struck`) names them under `withdrawn`.
+    """
     records = list(records)
-    blocks = [_report(report, [row for row in rows if row.report == name], records)
+    blocks = [_report(report, [row for row in rows if row.report == name], records, withdrawn.plain(name, struck))
               for name, report in sorted(reports.items())]  # fmt: skip
     text = ",\n".join(blocks)
     return f'{{\n"reports": {{\n{text}\n}},\n"rules": {ledger.RULES},\n"schema": {SCHEMA}\n}}\n'.encode()
 
 
-def _report(report: Report, rows: Sequence[Row], records: Sequence[RunRecord]) -> str:
+def _report(report: Report, rows: Sequence[Row], records: Sequence[RunRecord], gone: Sequence[dict[str, Any]]) -> str:
     claims = {claim.id: claim for claim in report.claims}
     pool = Pool(report, records, {}, "full")
     steps = {row.claim: ladder.steps for ladder in ladders(report, rows) for row in ladder.rows}
     lines = [_json(_claim(row, _runs(pool, claims.get(row.claim))) | _evidence(steps[row.claim])) for row in rows]
     said = ",\n".join(lines)
-    return f'{_json(report.id)}: {{"claims": [\n{said}\n], "label": {_json(asdict(label(rows)))}}}'
+    more = f', "withdrawn": {_json(gone)}' if gone else ""
+    return f'{_json(report.id)}: {{"claims": [\n{said}\n], "label": {_json(asdict(label(rows)))}{more}}}'
 
 
 def _runs(pool: Pool, claim: Claim | None) -> list[RunRecord]:

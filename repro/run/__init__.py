@@ -15,7 +15,7 @@ from repro.run.profiles import (
     test_images,
 )
 from repro.run.records import identity, to_record
-from repro.run.starts import begin_anew
+from repro.run.starts import begin_anew, set_aside
 from repro.run.wiring import assemble, execute, optimizer_of, part_of
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "identity",
     "optimizer_of",
     "part_of",
+    "set_aside",
     "shortened",
     "test_images",
     "to_record",

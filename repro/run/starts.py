@@ -1,8 +1,10 @@
-"""A run's starts, noted beside its journal, and beginning it anew."""
+"""A run's starts, noted beside its journal, and beginning it anew, over its earlier work or beside it."""
 
 import json
+import os
 import shutil
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ def note(folder: Path, run: Run, options: Options) -> list[dict[str, Any]]:
     if found and found[0]["env_class"] != options.env_class:
         raise UserError(
             f"{run.name}: was begun as {found[0]['env_class']} and cannot go on as {options.env_class}; "
-            "use the same --device, --precision and --compile, or --force to begin anew"
+            "use the same --device, --precision, --deterministic and --compile, or --force to begin anew"
         )
     epoch = checkpoint.newest(folder)
     found.append({
@@ -42,6 +44,35 @@ def _starts(path: Path) -> list[dict[str, Any]]:
     if not sound:
         raise UserError(f"{path}: not the list of a run's starts; --force begins the run anew")
     return found
+
+
+def set_aside(folder: Path) -> Path:
+    """Rename a finished run's record to `record-<sha8>.json`, and what lies beside it alike; return the record's place.
+
+    Nothing is overwritten, and nothing removed but checkpoints, which a finished run does not need and which the next
+    training would go on from. The record comes last: where it still stands, the same call goes on. Needs the lock.
+    """
+    record = folder / "record.json"
+    prefix = f"record-{sha256(record.read_bytes()).hexdigest()[:8]}"
+    checkpoint.remove(folder)
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path != record and not path.name.startswith(("record-", "lock", ".", "damaged-")):
+            # Only records are called `record*.json`.
+            path.rename(_free(folder / f"{prefix}-{path.stem if path.suffix == '.json' else path.name}"))
+    place = folder / f"{prefix}.json"
+    if place.exists() and place.read_bytes() == record.read_bytes():
+        record.unlink()  # the same bytes are kept there already
+    else:
+        record.rename(place := _free(place))
+    return place
+
+
+def _free(path: Path) -> Path:
+    candidate, number = path, 2
+    while os.path.lexists(candidate):
+        candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        number += 1
+    return candidate
 
 
 def begin_anew(run: Run, home: Path) -> None:

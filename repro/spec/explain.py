@@ -31,16 +31,19 @@ _NOUNS = {
 }
 
 
-def explain(error: ValidationError, arms: Mapping[str, Any], lines: Mapping[KeyPath, int], name: str) -> str:
+def explain(
+    error: ValidationError, arms: Mapping[str, Any], lines: Mapping[KeyPath, int], name: str, root: Any = Report
+) -> str:
     """Return the first thing wrong as `file:line: key path: message`, and how many more there are.
 
-    `arms` are the experiments as the file gives them, and `lines` the line of each key path of the file.
+    `arms` are the experiments as the file gives them, and `lines` the line of each key path of the file; `root` is the
+    model of the whole file.
     """
     found: dict[tuple[KeyPath, str], int] = {}  # one mistake in the base recipe shows up in every arm: tell it once
     # A misspelt key is both unknown and missing: speak of the one that is there to be mended.
     for item in sorted(error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden"):
-        start, here = _walk(item["loc"])
-        start, message = _message(item, start, here)
+        start, here = _walk(item["loc"], root)
+        start, message = _message(item, start, here, root)
         keys = item.get("ctx", {}).get("keys", ())
         paths = [_as_written((*start, *_parts(key)), message, arms, lines) for key in keys]
         paths = paths or [_as_written(start, message, arms, lines)]
@@ -76,10 +79,10 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known) or 'nothing'}"
 
 
-def _walk(loc: Iterable[str | int]) -> tuple[KeyPath, Any]:
+def _walk(loc: Iterable[str | int], root: Any) -> tuple[KeyPath, Any]:
     """Follow a location through the schema: the key path without union tags, and the type that stands there."""
     path: list[str | int] = []
-    here: Any = Report
+    here: Any = root
     for item in loc:
         here, tagged = _plain(here), _tagged(here)
         if tagged:
@@ -120,19 +123,19 @@ def _tagged(annotation: Any) -> dict[str, type[Model]]:
 
 def _known_keys(path: KeyPath, here: Any) -> list[str]:
     """Return the keys the schema knows beside an unknown one, `path` naming that one."""
-    if len(path) == 1:
+    if here is Report:
         return [field.alias or key for key, field in Report.model_fields.items()] + ["recipe"]
     if path[0] == "experiments" and len(path) == 3:
         return [key for key in (*Experiment.model_fields, *Recipe.model_fields) if key not in ("id", "recipe")]
     return [field.alias or key for key, field in here.model_fields.items()]
 
 
-def _message(item: Any, path: KeyPath, here: Any) -> tuple[KeyPath, str]:
+def _message(item: Any, path: KeyPath, here: Any, root: Any) -> tuple[KeyPath, str]:
     """Return where to point and what to say for one of pydantic's errors."""
     kind, context, given = item["type"], item.get("ctx", {}), item.get("input")
     tag_key = str(context.get("discriminator", "")).strip("'")
     if kind == "extra_forbidden":
-        _, parent = _walk(item["loc"][:-1])
+        _, parent = _walk(item["loc"][:-1], root)
         return path, "unknown key; " + nearest(str(path[-1]), _known_keys(path, _plain(parent)))
     if kind == "missing":
         return path, "is missing; add it"

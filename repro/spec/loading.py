@@ -41,19 +41,7 @@ def load_all(folder: Path | None = None) -> dict[str, Report]:
 
 def load(path: Path) -> Report:
     """Load and validate one report; raises UserError naming file, line, key path, what was expected and the mend."""
-    try:
-        if path.exists() and not path.is_file():
-            raise UserError(f"{path}: cannot be read (not a plain file); each report is one YAML")
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)  # what a file says of its size need not be so
-        if len(data) > MAX_BYTES:
-            raise UserError(f"{path}: larger than {MAX_BYTES // 1024} KiB, which no report needs; split or trim it")
-        text = data.decode("utf-8").replace("\r\n", "\n")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); it must be a file that you may read") from None
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}:{line}: holds a byte that is not UTF-8 text; save the file as UTF-8") from None
+    text = read(path)
     report = parse(text, str(path))
     if report.id != path.stem:
         line = next((n for n, text in enumerate(text.splitlines(), 1) if text.startswith("id:")), 1)
@@ -62,13 +50,40 @@ def load(path: Path) -> Report:
     return report
 
 
+def read(path: Path, kind: str = "report") -> str:
+    """Return a YAML file's text, of at most `MAX_BYTES`; raises UserError where it cannot be read or is no text."""
+    try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: cannot be read (not a plain file); each {kind} is one YAML")
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)  # what a file says of its size need not be so
+        if len(data) > MAX_BYTES:
+            raise UserError(f"{path}: larger than {MAX_BYTES // 1024} KiB, which no {kind} needs; split or trim it")
+        return data.decode("utf-8").replace("\r\n", "\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); it must be a file that you may read") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}:{line}: holds a byte that is not UTF-8 text; save the file as UTF-8") from None
+
+
 def parse(text: str, name: str) -> Report:
     """Parse a report's YAML text; `name` stands for the file in messages."""
     lines: dict[KeyPath, int] = {}
+    tree = plain(text, name, Builder(name, lines))
+    if tree is None:
+        raise UserError(f"{name}:1: is empty; `repro new` writes a file to begin with")
+    if not isinstance(tree, dict):
+        raise UserError(f"{name}:1: expected a mapping with schema, id, title, ...; see experiments/ for examples")
+    return checked(tree, lines, name)
+
+
+def plain(text: str, name: str, builder: Builder) -> Any:
+    """Return what a YAML text holds as plain values, None of an empty one; raises UserError where it is no YAML."""
     loader = None
     try:
         loader = Loader(text)
-        tree = Builder(name, lines).build(loader.get_single_node(), ())
+        return builder.build(loader.get_single_node(), ())
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         text = f"holds a character YAML does not allow ({error.character:#x}); remove it"
@@ -80,11 +95,6 @@ def parse(text: str, name: str) -> Report:
         raise UserError(f"{name}:{line}: not valid YAML (a number that no character or version has)") from None
     except RecursionError:
         raise UserError(f"{name}:1: nested too deeply; a report needs fewer than ten levels") from None
-    if tree is None:
-        raise UserError(f"{name}:1: is empty; `repro new` writes a file to begin with")
-    if not isinstance(tree, dict):
-        raise UserError(f"{name}:1: expected a mapping with schema, id, title, ...; see experiments/ for examples")
-    return checked(tree, lines, name)
 
 
 def checked(tree: dict[str, Any], lines: Mapping[KeyPath, int], name: str) -> Report:

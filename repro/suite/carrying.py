@@ -42,7 +42,7 @@ def carry_out(plan: Plan, *, offline: bool, budget_s: float | None, display: Lin
         # What was claimed is written down before the first run that is judged against it.
         ledger.write(plan.reports.values(), plan.reports_dir / "ledger")
     left_s = None if budget_s is None else budget_s - (time.monotonic() - began)  # download and timing took their part
-    jobs = [Job(run, plan.notes.get(run.key, {}), plan.force, left_s) for run in plan.runs]
+    jobs = [Job(run, plan.notes.get(run.key, {}), plan.force, left_s, plan.anew(run)) for run in plan.runs]
     with display:
         display.plan(forecast.work, forecast.measured, len(plan.devices))
         if len(plan.devices) == plan.concurrent == 1:

@@ -27,9 +27,12 @@ class Forecast:
 
 def foresee(plan: Plan, *, offline: bool, refuse: bool, say: Say) -> list[Load]:
     """Say which runs there are, what disk and download they take. `refuse`: a disk without room is a UserError."""
-    loads = [workload.load_of(run, plan.options.home, plan.force) for run in plan.runs]
+    loads = [workload.load_of(run, plan.options.home, plan.force, plan.anew(run)) for run in plan.runs]
     disk = _disk(plan, loads, offline, refuse)
     say(_counts(loads))
+    if doomed := [entry for run in plan.runs if (entry := plan.doomed(run))]:
+        whys = "; ".join(dict.fromkeys(entry.why for entry in doomed))
+        say(f"Withdrawn is what this version makes of {len(doomed)} of them: they will not count ({whys})")
     say(disk)
     if plan.download:
         say(f"Download: CIFAR-10, {cifar10.ARCHIVE_BYTES / 1e6:.0f} MB")

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 from repro.errors import UserError
 from repro.execute import local
-from repro.record import RunRecord, read_records
+from repro.record import Difference, RunRecord, drift, read_records
+from repro.report import evidence
+from repro.spec import withdrawn
 from repro.spec.schema import Report
 from repro.suite.carrying import open_tracker
 from repro.suite.planning import Say, notes_for
@@ -15,6 +17,7 @@ from repro.track.projection import digest
 if TYPE_CHECKING:
     from repro.track import Tracker
 
+GAPS = 4  # numbers that a run that drifted is told with
 Member = tuple[RunRecord, dict[str, Path]]
 
 
@@ -30,18 +33,43 @@ def export_bundle(home: Path, folder: Path) -> int:
     return bundle.export(members, folder)
 
 
-def import_bundle(home: Path, folder: Path, offline: bool, reports_dir: Path = Path("reports")) -> tuple[int, int]:
-    """Take a bundle's runs in, and project them to MLflow; return (new, known)."""
+def import_bundle(
+    home: Path, folder: Path, offline: bool, reports_dir: Path = Path("reports"), say: Say = print
+) -> tuple[int, int]:
+    """Take a bundle's runs in, and project them to MLflow; return (new, known). Runs that drifted are said."""
     from repro import bundle
     from repro.spec.loading import load_all
 
     members = list(bundle.load(folder))  # refused here before anything is touched
     tracker, reports = open_tracker(home, offline), load_all()
-    counts = bundle.import_into(folder, home, None)
+    stands, committed = withdrawn.of(reports_dir), evidence.committed(reports_dir)
+
+    def on_new(record: RunRecord, known: list[RunRecord]) -> None:
+        beside = [other for other in (*known, *committed) if stands.find(other) is None]
+        if entry := stands.find(record):
+            say(f"{_name(record)} is withdrawn: {entry.why}")
+        # The first that it differs from stands for all: the others repeat that one, or drifted before.
+        elif gaps := next((gaps for other in beside if (gaps := drift(other, record))), []):
+            say(_drifted(record, gaps))
+
+    counts = bundle.import_into(folder, home, None, on_new=on_new)
     if tracker is not None:
-        _project(reports, members, tracker, print)
-        summarise(reports, home, reports_dir, [record for record, _ in members], tracker, print)
+        _project(reports, members, tracker, say)
+        summarise(reports, home, reports_dir, [record for record, _ in members], tracker, say)
     return counts
+
+
+def _name(record: RunRecord) -> str:
+    fold = "" if record.fold is None else f" f{record.fold}"
+    return f"{record.report}/{record.experiments[0]} s{record.seed}{fold} ({record.run_key})"
+
+
+def _drifted(record: RunRecord, gaps: list[Difference]) -> str:
+    """Return the line that says that a run drifted: which numbers, what they were before and what they are now."""
+    said = ", ".join(f"{gap.name} {gap.one}, now {gap.other}" for gap in gaps[:GAPS])
+    more = f", and {len(gaps) - GAPS} more" if len(gaps) > GAPS else ""
+    head = f"{_name(record)} drifted: the same key and class of environment ({record.env_class}) ended otherwise"
+    return f"{head}: {said}{more}; both are kept"
 
 
 def show_evidence(home: Path, reports_dir: Path, say: Say = print) -> tuple[int, int]:
@@ -49,19 +77,19 @@ def show_evidence(home: Path, reports_dir: Path, say: Say = print) -> tuple[int,
 
     What MLflow shows already is passed over. The parents' means and verdicts are over all of it, one record a run key.
     """
-    from repro.report import evidence
     from repro.spec.loading import load_all
 
     here = [(record, local.extras(path.parent)) for path, record in read_records(home / "runs", "*/record.json")]
     members = {record.to_bytes(): (record, files) for record, files in here}
-    for record in evidence.committed(reports_dir):
+    for record in evidence.all_committed(reports_dir):
         members.setdefault(record.to_bytes(), (record, {}))
     tracker, reports = open_tracker(home, offline=False), load_all()
     assert tracker is not None
     held = tracker.shown()
     new = [member for data, member in members.items() if digest(data) not in held]
     _project(reports, new, tracker, say)
-    refresh(reports, [record for record, _ in members.values()], reports_dir, tracker)
+    stand = withdrawn.of(reports_dir).split(record for record, _ in members.values())[0]
+    refresh(reports, stand, reports_dir, tracker, struck=evidence.struck(home, reports_dir))
     return len(new), len(members)
 
 

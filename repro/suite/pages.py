@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repro.record import RunRecord
-from repro.spec import ledger
+from repro.spec import ledger, withdrawn
 
 if TYPE_CHECKING:
     from repro.suite.planning import Plan, Say
@@ -25,14 +25,16 @@ def write_pages(profile: str, home: Path, reports_dir: Path, out: Path | None, f
 
         tracker = open_tracker(home, offline=False)
         assert tracker is not None
-        records = [evidence.check(RunRecord.from_bytes(data, name), name) for name, data in tracker.records()]
+        every = [evidence.check(RunRecord.from_bytes(data, name), name) for name, data in tracker.records()]
+        records, struck = withdrawn.of(reports_dir).split(every)
     else:
         if profile == "full":
             evidence.collect(home, reports_dir)
-        records = evidence.read(home, reports_dir)
+        records, struck = evidence.read(home, reports_dir), evidence.struck(home, reports_dir)
     ledgers = ledger.read(reports_dir / "ledger")
     out = out or (reports_dir if profile == "full" else home / "reports" / profile)
-    return render.render(reports, records, ledgers, out, profile, home / "figures", timings.read(reports_dir))
+    measured = timings.read(reports_dir)
+    return render.render(reports, records, ledgers, out, profile, home / "figures", measured, struck)
 
 
 def show_pages(plan: "Plan", say: "Say") -> None:

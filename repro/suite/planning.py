@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from repro.data import cifar10, sample
 from repro.data.cifar10 import Dataset
 from repro.record import FULL_TEST, FULL_TRAIN, RunRecord
 from repro.run import Options, dataset_of
-from repro.spec import ledger
+from repro.spec import ledger, withdrawn
 from repro.spec.identity import Run, runs_of
 from repro.spec.schema import Experiment, MeasuredClaim, Report
+from repro.spec.withdrawn import NONE, Entry, Made, Withdrawn
 
 Say = Callable[[str], None]
 
@@ -32,6 +34,7 @@ class Plan:
     force: bool = False
     concurrent: int = 1  # runs that train side by side on the device, where there is one
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    withdrawn: Withdrawn = NONE  # a finished run of these is trained anew
 
     @property
     def options(self) -> Options:
@@ -43,6 +46,22 @@ class Plan:
         """Whether the data is to be downloaded first: a CUDA machine without it fetches it."""
         cuda = self.options.device.type == "cuda"
         return self.profile != "smoke" and cuda and not cifar10.cache_path(self.options.home).exists()
+
+    @cached_property
+    def commit(self) -> str:
+        """The commit that runs are made on."""
+        return str(environment.commit()["commit"])
+
+    def doomed(self, run: Run) -> Entry | None:
+        """Return the entry that withdraws what this version would make of a run; None where that would stand."""
+        if not self.withdrawn.withdrawn:
+            return None
+        made = Made(run.key, run.report, run.experiments, self.options.env_class, [self.commit])
+        return self.withdrawn.find(made)
+
+    def anew(self, run: Run) -> Withdrawn:
+        """Return what withdraws a finished record so that its run is made anew: nothing where that would not help."""
+        return NONE if self.doomed(run) else self.withdrawn
 
     def provide(self) -> Dataset:
         """Return the data, downloaded if need be."""
@@ -98,8 +117,9 @@ def plan(
 
         held = {record.run_key for record in evidence.committed(reports_dir)}
         runs = [run for run in runs if run.key not in held]
+    struck = withdrawn.of(reports_dir)
     notes = {run.key: notes_of(reports[run.report], run.experiments[0]) for run in runs}
-    made = Plan(reports, runs, None, options, profile, reports_dir, force, concurrent, notes)
+    made = Plan(reports, runs, None, options, profile, reports_dir, force, concurrent, notes, struck)
     if not dry and not made.download:
         made.dataset = dataset_of(profile, home)
     return made

@@ -10,8 +10,10 @@ from repro.execute.outcome import Outcome
 from repro.judge import timings
 from repro.judge.claims import choose
 from repro.record import RunRecord, read_records
-from repro.spec import ledger
+from repro.report import evidence
+from repro.spec import ledger, withdrawn
 from repro.spec.schema import Report
+from repro.spec.withdrawn import Struck
 from repro.suite.planning import Say, notes_for, notes_of
 from repro.suite.verdicts import Verdicts
 from repro.track.projection import digest
@@ -40,8 +42,9 @@ def summarise(
         return False
     records = [t.record if isinstance(t, Outcome) else t for t in touched]
     try:
-        found = _gathered(home, reports_dir, tracker)
-        refresh(reports, found, reports_dir, tracker, {_group(record) for record in records if record is not None})
+        found, struck = _gathered(home, reports_dir, tracker), evidence.struck(home, reports_dir)
+        named = {_group(record) for record in records if record is not None}
+        refresh(reports, found, reports_dir, tracker, named, struck)
     except UserError as error:
         say(f"MLflow's summaries are not up to date: {error}")
         return False
@@ -54,8 +57,11 @@ def refresh(
     reports_dir: Path,
     tracker: "Tracker",
     touched: Collection[Group] | None = None,
+    struck: Iterable[Struck] = (),
 ) -> None:
     """Bring the parents of some experiments up to date, of all with records where none are named.
+
+    `struck`: the withdrawn records, which `records` do not have: their runs are marked, and enter no parent.
 
     A verdict rests on other experiments too (orders, the spread within a report, q-values), so that the parents
     which MLflow shows beside those named are looked at as well; one that shows the same already is left alone.
@@ -63,7 +69,12 @@ def refresh(
     groups: dict[Group, list[RunRecord]] = defaultdict(list)
     for record in records:
         groups[_group(record)].append(record)
-    wanted = set(groups if touched is None else touched)
+    gone = {record.to_bytes(): (record, entry) for record, entry in struck}
+    emptied = {_group(record) for record, _ in gone.values()} - groups.keys()
+    wanted = emptied | set(groups if touched is None else touched)
+    if gone or touched is None:
+        stand = {digest(record.to_bytes()): "" for group in groups.values() for record in group}
+        tracker.withdraw(stand | {digest(data): entry.why for data, (_, entry) in gone.items()})
     judged = sorted({report for report, _, profile in wanted if profile == "full" and report in reports})
     for report in judged if touched is not None else ():
         wanted |= {(report, experiment, "full") for experiment in tracker.summarised(report, "full")}
@@ -75,6 +86,8 @@ def refresh(
         runs = verdicts.runs(report, experiment) if given else choose(groups[report, experiment, profile])[0]
         notes = notes_of(reports[report], experiment) if given else notes_for(reports, runs[0])
         tracker.summarise(report, experiment, profile, runs, notes, given)
+    for group in sorted(emptied):
+        tracker.clear(*group)
     for report in judged:
         tracker.label(report, verdicts.label(report))
 
@@ -84,9 +97,8 @@ def _group(record: RunRecord) -> Group:
 
 
 def _gathered(home: Path, reports_dir: Path, tracker: "Tracker") -> list[RunRecord]:
-    from repro.report import evidence
-
-    found = {record.to_bytes(): record for _, record in read_records(home / "runs", "*/record.json")}
+    here = (record for _, record in read_records(home / "runs", "*/record.json"))
+    found = {record.to_bytes(): record for record in withdrawn.of(reports_dir).split(here)[0]}
     committed = {record.to_bytes(): record for record in evidence.committed(reports_dir)}
     if new := committed.keys() - found.keys():
         held = tracker.shown()

@@ -186,6 +186,33 @@ class Tracker(Connection):
                 self.client.set_tag(child.info.run_id, "mlflow.parentRunId", new)
         self.client.delete_run(old)
 
+    def clear(self, report: str, experiment: str, profile: str) -> None:
+        """Take an experiment's summary away, of which no run is left: rows cannot be taken back, so its parent goes."""
+        with self.door(f"clearing {experiment}"), self.lock:
+            found = self.client.get_experiment_by_name(self.experiment_name(report, profile))
+            if found is None or found.lifecycle_stage == "deleted":
+                return
+            for old in list(self.parents(found.experiment_id, experiment)):
+                if "repro.summary" in old.data.tags:
+                    new = self.create_parent(found.experiment_id, report, experiment, old.info.start_time, {})
+                    self._replace_parent(found.experiment_id, old.info.run_id, new)
+                    self.client.set_terminated(new, "FINISHED", old.info.end_time)
+
+    def withdraw(self, why: Mapping[str, str]) -> None:
+        """Say in tag `repro.withdrawn` of the runs that show these records (digest -> why) that they are withdrawn.
+
+        Of a record without a reason the tag goes; runs of records that are not named stay as they are.
+        """
+        ids = [experiment.experiment_id for experiment in self.experiments()]
+        with self.door("marking withdrawn runs"):
+            for run in self.search(ids, kind="run"):
+                held, stamp = run.data.tags.get("repro.withdrawn", ""), run.data.tags.get("repro.record", "")
+                text = line(why.get(stamp, held))
+                if text and text != held:
+                    self.client.set_tag(run.info.run_id, "repro.withdrawn", text)
+                elif held and not text:
+                    self.client.delete_tag(run.info.run_id, "repro.withdrawn")
+
     def summarised(self, report: str, profile: str) -> set[str]:
         """Return the experiments of a report that have a parent run here; makes nothing."""
         with self.door(f"listing experiments of {report}"):

@@ -1,5 +1,6 @@
 """Which records are checked, by which rules, and what came of it."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from repro.errors import UserError
 from repro.record import RunRecord
 from repro.report import evidence
-from repro.spec import ledger
+from repro.spec import ledger, withdrawn
 from repro.suite.verifying import finals, measuring, naming, tables
 from repro.suite.verifying.rules import Broken, Rule, Subject
 
@@ -16,6 +17,7 @@ from repro.suite.verifying.rules import Broken, Rule, Subject
 FILE_RULES = {
     "readable": "a record can be read: its schema is known, its keys are all there and of their types",
     "ledgers": "a ledger's content is what its name says",
+    "withdrawn": "the list of withdrawn records can be read",
     "tables": "the committed tables are those that the evidence gives",
     "pages": "the committed pages are those that the evidence gives",
 }
@@ -67,9 +69,13 @@ def verify(
         found += [(path, "run") for path in sorted(home.glob("runs/*/record*.json"))]
     done = Verified(rules=("readable", "ledgers", *(rule.name for rule in RULES)))
     ledgers = _ledgers(reports_dir, done)
+    struck = _withdrawn(reports_dir, done)
     kept = [record for each in dict.fromkeys(found) if (record := _check(*each, ledgers, done)) is not None]
     if not paths:
-        _compare(reports_dir, pages, done, whole=len(kept) == done.records and ledgers is not None)
+        if struck is not None:
+            done.notes += _unmatched(struck, kept, reports_dir / withdrawn.FILE)
+        readable = len(kept) == done.records and ledgers is not None and struck is not None
+        _compare(reports_dir, pages, done, whole=readable)
     return done
 
 
@@ -101,6 +107,25 @@ def _ledgers(reports_dir: Path, done: Verified) -> frozenset[str] | None:
     except UserError as error:
         done.broken.append(_refused("ledgers", reports_dir / "ledger", error))
         return None
+
+
+def _withdrawn(reports_dir: Path, done: Verified) -> withdrawn.Withdrawn | None:
+    """Read the list of withdrawn records, None where it cannot be read; a rule only where there is one."""
+    if not os.path.lexists(reports_dir / withdrawn.FILE):
+        return withdrawn.NONE
+    done.rules = (*done.rules, "withdrawn")
+    try:
+        return withdrawn.of(reports_dir)
+    except UserError as error:
+        done.broken.append(_refused("withdrawn", reports_dir / withdrawn.FILE, error))
+        return None
+
+
+def _unmatched(struck: withdrawn.Withdrawn, records: Sequence[RunRecord], path: Path) -> Iterator[str]:
+    """Yield a note for each entry that holds for no record: perhaps a misspelt commit, perhaps another machine's."""
+    for number, entry in enumerate(struck.withdrawn):
+        if not any(entry.holds(withdrawn.Made.of(record)) for record in records):
+            yield f"{path}: withdrawn[{number}]: holds for none of the {_plural(len(records), 'record')} here"
 
 
 def _check(path: Path, place: str, ledgers: frozenset[str] | None, done: Verified) -> RunRecord | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from repro.judge import timings
 from repro.judge.records import of_profile
-from repro.report import data, evidence, render
+from repro.report import data, evidence, render, withdrawn
 from repro.report import tables as rows_of
 from repro.report.verdicts import verdicts_json
 from repro.spec import ledger
@@ -21,9 +21,10 @@ def tables(reports_dir: Path) -> Differing:
     """Yield which of `verdicts.json`, `claims.csv` and `runs.csv` are not what the evidence gives."""
     reports, records = load_all(), of_profile(evidence.committed(reports_dir), "full")
     rows = rows_of.rows(reports, records, ledger.read(reports_dir / "ledger"), "full", timings.read(reports_dir))
-    runs = data.run_rows(reports, records, "full")
+    gone = withdrawn.listed(evidence.struck(None, reports_dir), "full")
+    runs = data.run_rows(reports, records, "full", gone)
     made = {
-        "verdicts.json": verdicts_json(reports, rows, records),
+        "verdicts.json": verdicts_json(reports, rows, records, gone),
         "claims.csv": data.csv_bytes(data.claim_rows(rows), data.CLAIM_COLUMNS),
         "runs.csv": data.csv_bytes(runs, data.run_columns(runs)),
     }
@@ -40,7 +41,8 @@ def pages(reports_dir: Path) -> Differing:
         out = Path(folder)
         (out / "bench").symlink_to((reports_dir / "bench").absolute())  # a page is made of what lies there
         (out / "reliability.json").symlink_to((reports_dir / "reliability.json").absolute())
-        written = render.render(reports, records, ledgers, out, timings=timings.read(reports_dir))
+        struck = evidence.struck(None, reports_dir)
+        written = render.render(reports, records, ledgers, out, timings=timings.read(reports_dir), struck=struck)
         made = {path.relative_to(out): path.read_bytes() for path in written}
     yield from _compared(reports_dir, made)
     for name in reports:
