@@ -30,12 +30,12 @@ test: $(VENV)/.installed-test
 FAULTS   = $(CURDIR)/.repro/faults.jsonl
 SAVED    = $(if $(SAVE),--out reports/reliability.json)
 
-test-faults: $(VENV)/.installed-test
+test-faults: $(VENV)/.installed-test $(VENV)/.installed-fuzz
 	mkdir -p .repro && rm -f $(FAULTS)
 	REPRO_FAULTS=full REPRO_FAULTS_LOG=$(FAULTS) $(BIN)/python -m pytest tests/faults -n $(JOBS) --dist loadfile; \
 		held=$$?; $(BIN)/python tests/faults/gather.py $(FAULTS) $(SAVED) && exit $$held
 
-test-faults-long: $(VENV)/.installed-test
+test-faults-long: $(VENV)/.installed-test $(VENV)/.installed-fuzz
 	mkdir -p .repro && rm -f $(FAULTS)
 	REPRO_FAULTS=long REPRO_FAULTS_LOG=$(FAULTS) $(BIN)/python -m pytest tests/faults -n $(JOBS) --dist loadfile; \
 		held=$$?; $(BIN)/python tests/faults/gather.py $(FAULTS) $(SAVED) && exit $$held

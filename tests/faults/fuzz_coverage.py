@@ -2,7 +2,7 @@
 
     python -m tests.faults.fuzz_coverage spec|bundle|data --seconds N [--keep FOLDER]
 
-needs Atheris, which is in none of the requirements: `pip install atheris`. A file that ends in anything but acceptance
+needs Atheris: `pip install -e '.[fuzz]'`, on Linux x86-64. A file that ends in anything but acceptance
 or a UserError, and any write outside the folder that was given, is kept as `crash-...`; `test_hostile.py` has the cases
 found so.
 """

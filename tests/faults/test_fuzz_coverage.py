@@ -12,7 +12,7 @@ from holding import FOREIGN_BUNDLES, FOREIGN_DATA, FOREIGN_YAML, trial, trials
 SECONDS = trials(15, 60, 600)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="without Atheris (pip install atheris)")
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="without Atheris (pip install -e '.[fuzz]')")
 @pytest.mark.parametrize("target", ["spec", "bundle", "data"])
 def test_by_coverage(target, tmp_path):
     promise = {"spec": FOREIGN_YAML, "bundle": FOREIGN_BUNDLES, "data": FOREIGN_DATA}[target]
