@@ -131,12 +131,13 @@ def takes_bundle(bundle, home):
     from repro.bundle import import_into
     from repro.errors import UserError
 
+    before = sorted(home.rglob("*"))
     with watched(home):
         try:
             import_into(bundle, home, None)
         except UserError as error:
             said(error)
-            assert not (home / "runs").exists(), "a bundle that is refused leaves nothing"
+            assert sorted(home.rglob("*")) == before, "a bundle that is refused leaves nothing"
             return False
     for path in sorted((home / "runs").glob("*/record*.json")):
         uses(path.read_bytes())

@@ -264,11 +264,9 @@ def test_bundles(empty):
             (folder / "outside").mkdir()
             (folder / "home" / "runs").mkdir()
             (folder / "home" / "runs" / json.loads(other)["run_key"]).symlink_to(folder / "outside")
-            with pytest.raises((UserError, AssertionError)):
-                takes_bundle(bundle, folder / "home")
-            assert not any((folder / "outside").iterdir())
-            return False
-        return takes_bundle(bundle, folder / "home")
+        accepted = takes_bundle(bundle, folder / "home")
+        assert how != "home link" or not any((folder / "outside").iterdir())  # no list may have named that record
+        return accepted
 
     for_a_while(FOREIGN_BUNDLES, "bundles", changes, check)
 
