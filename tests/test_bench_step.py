@@ -108,14 +108,14 @@ def test_adam_takes_the_same_first_steps():
 
 
 def test_a_peer_of_padded_channels_has_the_networks_own():
-    tiny = small_report((PARAMS, ""), ("stem: 8, widths: [8, 16]", "stem: 5, widths: [5, 11]"), PLAINLY)
+    tiny = small_report((PARAMS, ""), ("stem: 8, widths: [8, 16]", "stem: 9, widths: [9, 19]"), PLAINLY)
     made = plan()
     made.options = replace(made.options, precision="bf16")
     ours = made.arm(arms.run_of((tiny, tiny.experiments["first"]), made), 16)
     for style, precision in ((PLAIN, "fp32"), (TUNED, "bf16")):
         peer = Peer(style, ours)
         assert peer.precision == precision
-        assert peer.model.conv.weight.shape[0] == 5 < ours.stepper.model.conv.weight.shape[0]
+        assert peer.model.conv.weight.shape[0] == 9 < ours.stepper.model.conv.weight.shape[0]
         peer.train(list(peers.ready_made(ours.stepper, ours.stepper.prepare(0, 1), style)), 1)
         assert 0 < peer.total[0] / 16 < 10
 

@@ -29,7 +29,7 @@ torch.set_num_threads(1)
 QUIET = Round(idle=True, busy_pct=0.0)
 REPORTS = load_all()
 PARAMS = "  - {id: params, kind: count, experiment: first, value: 5266, where: Table 2}\n"
-ODD = ("stem: 8, widths: [8, 16]", "stem: 5, widths: [5, 11]")
+ODD = ("stem: 8, widths: [8, 16]", "stem: 9, widths: [9, 19]")
 OPTIM = "optim: {name: adam, lr: 1e-3}"
 
 

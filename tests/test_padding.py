@@ -8,6 +8,8 @@ from torch import nn
 
 from repro.models import padding
 from repro.models.resnet import ACTIVATIONS, ResNet
+from repro.run import build_padded, networks
+from repro.spec import recipe as spec
 from repro.train.optim import maker
 
 ARGUMENTS = {"stem": 10, "widths": (10, 20), "blocks": (1, 1)}
@@ -109,3 +111,19 @@ def test_widths_are_rounded_up_and_other_networks_left_alone():
     assert [padding.padded(n) for n in (3, 8, 42, 84, 156, 168, 350)] == [8, 8, 48, 88, 160, 168, 352]
     assert padding.widened({"stem": 64, "widths": (32, 96, 156, 350)})["widths"] == (32, 96, 160, 352)
     assert padding.widened({"batch_norm": True}) == {"batch_norm": True}
+
+
+def test_networks_of_fewer_than_eight_channels_are_padded_in_float32_too():
+    """Their gradients in channels_last, which PyTorch gets wrong or dies of where they are not, as the plain ones."""
+    model = spec.ResNet(name="resnet", stem=4, widths=(4, 6), blocks=(1, 1))
+    wide, own = build_padded(model, 0, "fp32", pad=False)
+    assert wide.conv.weight.shape[0] == 8 > own["conv.weight"][0]
+    plain = networks.build_model(model)
+    plain.load_state_dict(padding.cut_state(wide.state_dict(), own))
+    x, y = torch.randn(8, 3, 16, 16), torch.arange(8)
+    for network, form in ((plain, torch.contiguous_format), (wide, torch.channels_last)):
+        network.to(memory_format=form)
+        nn.functional.cross_entropy(network(x.contiguous(memory_format=form)), y).backward()
+    for (name, one), other in zip(plain.named_parameters(), wide.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, padding.cut(other.grad, own[name]), rtol=1e-4, atol=1e-5)
+    assert build_padded(model.model_copy(update={"stem": 9, "widths": (9, 19)}), 0, "fp32")[1] is None

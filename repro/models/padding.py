@@ -27,6 +27,11 @@ def widened(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {**arguments, **stem, **({"widths": tuple(map(padded, widths))} if stem else {})}
 
 
+def narrow(arguments: Mapping[str, Any]) -> bool:
+    """Whether a ResNet has fewer than 8 channels anywhere."""
+    return "stem" in arguments and min(arguments["stem"], *arguments["widths"]) < MULTIPLE
+
+
 def shapes(model: nn.Module) -> Shapes:
     """Return the shapes of a network's state by name."""
     return {name: value.shape for name, value in model.state_dict().items()}

@@ -9,7 +9,7 @@ from repro.draws import generator
 from repro.errors import UserError
 from repro.models import MODELS
 from repro.models.init import initialise
-from repro.models.padding import Shapes, fill, shapes, widened
+from repro.models.padding import Shapes, fill, narrow, shapes, widened
 from repro.spec import counting
 from repro.spec.network import VGG, ResNet
 from repro.spec.schema import Report
@@ -29,12 +29,15 @@ def build_padded(
 ) -> tuple[torch.nn.Module, Shapes | None]:
     """Construct a network with the seed's initial weights; return it with its own shapes where it had to be padded.
 
-    Channels are padded in bfloat16 only: matrix units want multiples of 8, float32 on a CPU gains nothing by it.
+    Channels are padded in bfloat16: matrix units want multiples of 8, float32 on a CPU gains nothing by it. Networks
+    with fewer than 8 channels anywhere always are: oneDNN writes past its memory in the float32 gradient of a strided
+    1x1 convolution of 3 to 7 channels in channels_last (PyTorch 2.11 and 2.15, AVX2).
     """
     plain = build_model(model)
     initialise(plain, model.init, generator(seed, "init"))
     arguments = _arguments(model)
-    if not pad or precision != "bf16" or widened(arguments) == arguments:
+    wanted = narrow(arguments) or (pad and precision == "bf16")
+    if not wanted or widened(arguments) == arguments:
         return plain, None
     return fill(MODELS[model.name](**widened(arguments)), plain), shapes(plain)
 
