@@ -1,4 +1,4 @@
-"""Two collections of records from folders, and their comparison as a table and as JSON."""
+"""Two collections of records from folders, and their comparison as a table, as Markdown and as JSON."""
 
 import json
 from collections import Counter
@@ -12,7 +12,7 @@ from repro.judge.compare import WORDS, Compared
 from repro.judge.records import enters
 from repro.record import RunRecord, read_records
 from repro.report import evidence
-from repro.report.markdown import DASH, percent, plural, signed
+from repro.report.markdown import DASH, Md, code, join, md, percent, plural, signed, table
 from repro.spec.withdrawn import Struck
 
 SCHEMA = 1
@@ -79,6 +79,31 @@ def summary(rows: Sequence[Compared]) -> str:
     """Return the sentence below the table: how often each word occurs."""
     counts = Counter(row.word for row in rows)
     return ", ".join(f"{counts[word]} {word}" for word in WORDS if counts[word])
+
+
+def as_markdown(rows: Sequence[Compared], profile: str, sides: tuple[Path, Path], left_out: Sequence[str] = ()) -> Md:
+    """Return the comparison for a job's summary: what it comes to, the table of what differs, the rest folded.
+
+    Foreign text (names in records, folders, reasons of withdrawn runs) is escaped.
+    """
+    odd, rest = [row for row in rows if row.word == "differs"], [row for row in rows if row.word != "differs"]
+    both = sum(not row.word.startswith("only in") for row in rows)
+    head = "**Nothing differs.**" if both else "**Nothing was compared.**"
+    if odd:
+        head = f"**{len(odd)} of {plural(both, 'number')} that both have {'differs' if len(odd) == 1 else 'differ'}.**"
+    said = md("{} A is {}, B is {}, {} runs: {}.", Md(head), *map(code, sides), profile, summary(rows))
+    parts = [said, _table(odd)] if odd else [said]
+    if rest:
+        other = f"{plural(len(rest), 'other number') if odd else plural(len(rest), 'number')}, with interval and margin"
+        parts.append(Md(f"<details><summary>{other}</summary>\n\n{_table(rest)}\n\n</details>"))
+    if left_out:
+        parts.append(join((md("- {}", line) for line in left_out), "\n"))
+    return Md("\n\n".join(parts) + "\n\n")  # what is added behind it is no row of its table
+
+
+def _table(rows: Iterable[Compared]) -> Md:
+    align = "".join("r" if place in NUMBERS else "l" for place in range(len(COLUMNS)))
+    return table(COLUMNS, align, [(code(name), code(measure), *cells) for name, measure, *cells in lines(rows)])
 
 
 def differs(rows: Iterable[Compared]) -> bool:
