@@ -11,7 +11,7 @@ TARGET   = $(if $(EXPERIMENT),$(or $(REPORT),$(error EXPERIMENT needs REPORT))/$
 PLACE    = $(if $(DEVICE),--device $(DEVICE)) $(if $(DEVICES),--devices $(DEVICES))
 BIN      = $(VENV)/bin
 
-.PHONY: reproduce-all reports mlflow-ui test test-faults test-faults-long lint install
+.PHONY: reproduce-all reports mlflow-ui server test test-faults test-faults-long lint install
 
 reproduce-all: install
 	$(BIN)/repro run $(TARGET) --profile $(PROFILE) --seeds $(SEEDS) $(PLACE) --pages
@@ -21,6 +21,9 @@ reports: install
 
 mlflow-ui: install
 	$(BIN)/repro ui
+
+server: $(VENV)/.installed-server
+	$(BIN)/repro server
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from repro import __version__
-from repro.cli import author, bench, bundle, care, compare, data, look, preflight, train
+from repro.cli import author, bench, bundle, care, compare, data, look, preflight, serve, train
 from repro.errors import UserError, printable
 
 
@@ -66,5 +66,6 @@ def main() -> None:
 for command in (
     look.list_, author.new, author.validate, author.schema, preflight.preflight, data.data, train.run,
     look.status, look.report, compare.compare, bundle.bundle, look.ui, bench.bench, care.doctor, care.verify,
+    serve.server,
 ):  # fmt: skip
     main.add_command(command)

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from repro.cli import accuracy, speed, timing
+from repro.cli import accuracy, overhead, speed, timing
 from repro.cli.options import deliver, home, place_of, reports_option
 
 
@@ -14,7 +14,9 @@ def bench() -> None:
     """Measure on this machine: the suite beside the usual way, and experiments beside one another."""
 
 
-for command in (speed.step, speed.epoch, speed.variants, speed.suite, timing.time, accuracy.accuracy):
+for command in (
+    speed.step, speed.epoch, speed.variants, speed.suite, timing.time, accuracy.accuracy, overhead.tracking,
+):  # fmt: skip
     bench.add_command(command)
 
 

@@ -19,10 +19,15 @@ def ui_command(home: Path, port: int = PORT) -> list[str]:
         raise UserError(f"MLFLOW_TRACKING_URI={place.shown}: is a server already; open that address in a browser")
     # A database's address may hold a password, and anybody here can list the commands that run: `ui_env` has it.
     where = ["--backend-store-uri", place.uri] if place.path is not None else []
+    return [*mlflow_command(place.artifacts, HOST, port), *where]
+
+
+def mlflow_command(artifacts: Path, host: str, port: int) -> list[str]:
+    """Return the command of MLflow's server, artifacts served from a folder; the store is named beside it."""
     # One worker: with more, each request takes eight times as long.
     return [
-        sys.executable, "-m", "mlflow", "server", *where,
-        "--artifacts-destination", str(place.artifacts), "--host", HOST, "--port", str(port), "--workers", "1",
+        sys.executable, "-m", "mlflow", "server",
+        "--artifacts-destination", str(artifacts), "--host", host, "--port", str(port), "--workers", "1",
     ]  # fmt: skip
 
 
@@ -35,16 +40,16 @@ def ui_env(place: store.Store | None = None) -> dict[str, str]:
     return found if place is None or place.path is not None else found | {"MLFLOW_BACKEND_STORE_URI": place.uri}
 
 
-def check_port(port: int) -> None:
+def check_port(port: int, host: str = HOST) -> None:
     """Raise UserError where another program listens on a port of this machine, or it may not be opened."""
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         # As the server does: a port that was in use a moment ago is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError as error:
             raise UserError(
-                f"--port {port}: cannot be opened on {HOST} ({error.strerror}); another server may be running there: "
+                f"--port {port}: cannot be opened on {host} ({error.strerror}); another server may be running there: "
                 "open it in a browser, or name another port"
             ) from None
 
