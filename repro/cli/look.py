@@ -12,6 +12,7 @@ from repro.cli.options import PROFILES, home, reports_option
 from repro.errors import UserError
 
 if TYPE_CHECKING:
+    from repro.record import RunRecord
     from repro.spec.schema import Experiment, Report
 
 
@@ -85,19 +86,40 @@ def _list_cost(reports: "Mapping[str, Report]", rows: list[dict[str, Any]], as_j
 
 
 @click.command()
+@click.option("--next", "following", is_flag=True, help="Also the runs with the most expected changes of verdicts.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 @reports_option
-def status(as_json: bool, reports_dir: Path) -> None:
+def status(following: bool, as_json: bool, reports_dir: Path) -> None:
     """Show what is done, per experiment: runs by profile, here and in the committed evidence."""
     from repro.report import evidence, tables
     from repro.spec.loading import load_all
 
     reports = load_all()
-    struck = evidence.struck(home(), reports_dir)
-    rows = tables.status(reports, evidence.read(home(), reports_dir), struck=struck)
+    struck, records = evidence.struck(home(), reports_dir), evidence.read(home(), reports_dir)
+    rows = tables.status(reports, records, struck=struck)
+    if following and as_json:
+        click.echo(json.dumps({"experiments": rows, "next": _following(reports, records, reports_dir)[1]}, indent=1))
+        return
     click.echo(json.dumps(rows, indent=1) if as_json else tables.status_text(rows))
     for why in dict.fromkeys(entry.why for _, entry in struck) if not as_json else ():
         click.echo(f"withdrawn: {why}")
+    if following:
+        click.echo(_following(reports, records, reports_dir)[0])
+
+
+def _following(
+    reports: "Mapping[str, Report]", records: "list[RunRecord]", reports_dir: Path
+) -> tuple[str, dict[str, Any] | None]:
+    """Return what the next minutes would buy, as a line and as plain values."""
+    from repro.judge import worth
+    from repro.judge.worth_minutes import Minutes
+    from repro.spec import ledger
+
+    minutes = Minutes(reports)
+    step = worth.following(reports, records, ledger.read(reports_dir / "ledger"), minutes)
+    if step is None:
+        return "next: no run would change a verdict", None
+    return worth.step_said(step, minutes), worth.plain(step, minutes)
 
 
 @click.command()

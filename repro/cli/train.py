@@ -37,6 +37,20 @@ def pick_devices(device: str | None, devices: list[str] | None) -> "list[torch.d
     return found
 
 
+def _refuse_beside_until(profile: str, devices: list[str] | None, concurrent: int, force: bool) -> None:
+    """Raise UserError for what `--until decided` cannot be asked with."""
+    given = click.get_current_context().get_parameter_source("seeds")
+    if given is click.core.ParameterSource.COMMANDLINE:
+        raise UserError("--until decided and --seeds: expected one of them, both are given; leave out --seeds")
+    if profile != "full":
+        raise UserError(f"--until decided: expected --profile full, not {profile}; only full runs decide a verdict")
+    if devices is not None or concurrent > 1:
+        text = "expected one device and one run at a time, since each result chooses the next run"
+        raise UserError(f"--until decided: {text}; leave out --devices and --concurrent")
+    if force:
+        raise UserError("--until decided and --force: expected one of them, both are given; leave out --force")
+
+
 @click.command()
 @click.argument("targets", metavar="[REPORT[/EXPERIMENT]]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every report.")
@@ -69,6 +83,10 @@ def pick_devices(device: str | None, devices: list[str] | None) -> "list[torch.d
 @click.option(
     "--budget", callback=budget_of, metavar="TIME", help="Stop at an epoch before TIME (90s, 9m, 1.5h) is over."
 )
+@click.option(
+    "--until", type=click.Choice(["decided"]),
+    help="decided: after each run the next one that most likely changes a verdict a minute, with 3, 5 and 8 seeds.",
+)  # fmt: skip
 @click.option("--missing", is_flag=True, help="Also skip runs that the committed evidence holds, withdrawn ones aside.")
 @click.option(
     "--force", is_flag=True, help="Begin anew, every time it is said; a finished record is kept beside the new one."
@@ -82,8 +100,8 @@ def pick_devices(device: str | None, devices: list[str] | None) -> "list[torch.d
 def run(
     targets: tuple[str, ...], everything: bool, tiers: tuple[str, ...], profile: str, seeds: list[int],
     device: str | None, devices: list[str] | None, concurrent: int, precision: str, deterministic: bool, no_graph: bool,
-    compiled: bool, budget: float | None, missing: bool, force: bool, pages: bool, dry_run: bool, quiet: bool,
-    log_model: bool, offline: bool, reports_dir: Path,
+    compiled: bool, budget: float | None, until: str | None, missing: bool, force: bool, pages: bool,
+    dry_run: bool, quiet: bool, log_model: bool, offline: bool, reports_dir: Path,
 ) -> None:  # fmt: skip
     """Train experiments: REPORT, REPORT/EXPERIMENT, or --all. Interrupted runs go on where they were."""
     from repro.execute import process
@@ -93,6 +111,11 @@ def run(
         raise UserError("--log-model: expected MLflow, but --offline leaves it out; leave out one of them")
     if concurrent > 1 and devices is not None:
         raise UserError("--concurrent and --devices: expected one of them, both are given; leave one out")
+    if until:
+        _refuse_beside_until(profile, devices, concurrent, force)
+        from repro.judge.worth_looks import LOOKS
+
+        seeds = list(range(LOOKS[-1]))
     from repro.spec.loading import load_all
     from repro.spec.selection import select
 
@@ -108,13 +131,17 @@ def run(
         command=environment.command(sys.argv[1:]), reports_dir=reports_dir, missing=missing, force=force, dry=dry_run,
         say=display.say,
     )  # fmt: skip
+    if dry_run and until:
+        suite.show_steps(plan, budget_s=budget, say=click.echo)
+        return
     if dry_run:
         for item in plan.runs:
             click.echo(f"{item.key}  {item.name}  {item.profile}  {item.tier}")
         loads = suite.foresee(plan, offline=offline, refuse=False, say=click.echo)
         suite.estimate(plan, loads, budget_s=budget, measure=False, say=click.echo)
         return
-    outcomes = suite.carry_out(plan, offline=offline, budget_s=budget, display=display)
+    train = suite.train_until_decided if until else suite.carry_out
+    outcomes = train(plan, offline=offline, budget_s=budget, display=display)
     if log_model:
         from repro.suite.models import log_trained
 

@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from repro.suite.pages import show_pages, write_pages
     from repro.suite.planning import Plan, Say, notes_for, notes_of, plan
     from repro.suite.summarising import summarise
+    from repro.suite.until import show_steps, train_until_decided
 
 __all__ = [
     "Plan", "Say", "carry_out", "conclude", "estimate", "export_bundle", "foresee", "import_bundle", "notes_for",
-    "notes_of", "open_tracker", "plan", "show_pages", "summarise", "where_next", "write_pages",
+    "notes_of", "open_tracker", "plan", "show_pages", "show_steps", "summarise", "train_until_decided", "where_next",
+    "write_pages",
 ]  # fmt: skip
 _ROOMS = {
     "carrying": ("carry_out", "open_tracker",),
@@ -24,6 +26,7 @@ _ROOMS = {
     "pages": ("show_pages", "write_pages",),
     "planning": ("Plan", "Say", "notes_for", "notes_of", "plan",),
     "summarising": ("summarise",),
+    "until": ("show_steps", "train_until_decided",),
 }  # fmt: skip
 
 

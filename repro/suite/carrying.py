@@ -35,7 +35,7 @@ def carry_out(plan: Plan, *, offline: bool, budget_s: float | None, display: Lin
     loads = foresee(plan, offline=offline, refuse=True, say=display.say)
     opener = partial(open_tracker, plan.options.home, offline)
     if (tracker := opener()) is not None:
-        _refuse_deleted(plan, tracker)
+        refuse_deleted(plan, tracker)
     dataset = plan.provide()
     forecast = estimate(plan, loads, budget_s=budget_s, measure=display.shows_estimates, say=display.say)
     if plan.profile == "full":
@@ -60,7 +60,8 @@ def carry_out(plan: Plan, *, offline: bool, budget_s: float | None, display: Lin
     return outcomes
 
 
-def _refuse_deleted(plan: Plan, tracker: "Tracker") -> None:
+def refuse_deleted(plan: Plan, tracker: "Tracker") -> None:
+    """Raise UserError where MLflow's experiment of one of the runs is deleted."""
     with tracker.door("looking for the experiments"):
         for run in plan.runs:
             tracker.experiment_id(run.report, run.profile, plan.notes.get(run.key, {}))
