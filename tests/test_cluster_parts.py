@@ -153,3 +153,16 @@ def test_a_task_makes_the_run_and_says_so(order):
 def test_a_task_whose_time_is_over_begins_no_epoch(order):
     assert remote.make(job(), 0.0, order, Heard()).state == "stopped"
     assert fence.read(folder_of(job().run, order.options.home)).state == "released"
+
+
+def test_a_run_begins_where_the_tracking_server_is_away(order):
+    """It is trained, and its outcome says that MLflow does not have it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{free.getsockname()[1]}"
+    heard = Heard()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", "")  # put back afterwards
+        outcome = remote.make(job(), None, replace(order, offline=False, uri=uri), heard)
+    assert (outcome.state, outcome.synced) == ("trained", False)
+    assert any("not in MLflow yet" in str(message) for message in heard.kept)

@@ -67,6 +67,7 @@ class Tasks(Pool):
     ):  # fmt: skip
         super().__init__(jobs, dataset, tracker, display)
         self.ray, self.cluster, self.order = import_ray(), cluster, order
+        self.jobs = {job.run.key: job for job in jobs}
         self.started: set[str] = set()
         self.tasks: dict[Any, Job] = {}  # by reference
         self.make = self.ray.remote(remote.make).options(max_retries=RETRIES, **cluster.demands)
@@ -140,6 +141,15 @@ class Tasks(Pool):
         shown.start(RunInfo(**about, notes=dict(job.notes)), Journal(folder / "journal.jsonl").read())
         shown.end("FAILED")
 
+    def catch_up(self) -> None:
+        """Show in MLflow what did not get through from where it was made."""
+        for outcome in self.outcomes.values():
+            if self.tracker is not None and outcome.record is not None and not outcome.synced:
+                key, job = outcome.run.key, self.jobs[outcome.run.key]
+                shown = Shown(self.tracker, job.notes, lambda text, key=key: self.display.note(key, text, problem=True))
+                shown.finish(outcome.record, folder_of(outcome.run, self.order.options.home))
+                outcome.synced = shown.synced
+
     def stop(self) -> None:
         """End all tasks, and let them tell MLflow."""
         for reference in self.tasks:
@@ -175,4 +185,5 @@ def run_all(
         raise UserError(f"the Ray cluster is gone ({last(error)}); {local.GOES_ON} on one that runs") from None
     finally:
         tasks.stop()
+    tasks.catch_up()
     return [tasks.outcomes[job.run.key] for job in jobs]

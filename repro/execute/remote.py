@@ -116,27 +116,38 @@ def make(job: Job, deadline: float | None, order: Order, channel: Channel) -> Ou
     with contextlib.redirect_stdout(Said(relay)):
         relay.connection.send(("begun", again))
         try:
-            dataset, tracker = _prepared(order)
+            dataset = _prepared(order)
         except UserError as error:
             return Outcome(job.run, "failed", reason=str(error))
+        tracker, away = None, ""
+        try:
+            tracker = _tracker(order)
+        except UserError as error:  # a server that is away now: the run is shown when it is back
+            away = str(error)
+            relay.note(job.run.key, f"not in MLflow yet: {away}", problem=True)
         left_s = None if deadline is None else deadline - time.time()
         outcome = local.attempt(replace(job, left_s=left_s), dataset, order.options, tracker, relay)
+    outcome.synced &= not away
     if again and outcome.state == "skipped":  # an attempt before this one has done it, and could not say so
         outcome.state = "trained"
     return outcome
 
 
 @cache
-def _prepared(order: Order) -> tuple[Dataset, Tracker | None]:
-    """Set this process up for an order: threads, data, MLflow. Once, for all runs that it makes."""
+def _prepared(order: Order) -> Dataset:
+    """Set this process up for an order, once for all runs that it makes, and return the data."""
     if order.threads is not None:
         torch.set_num_threads(order.threads)
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     if order.uri:
         os.environ["MLFLOW_TRACKING_URI"] = order.uri
-    dataset = runner.dataset_of(order.profile, order.options.home)
+    return runner.dataset_of(order.profile, order.options.home)
+
+
+@cache
+def _tracker(order: Order) -> Tracker | None:
     if order.offline:
-        return dataset, None
+        return None
     tracker = Tracker(order.options.home)
     tracker.shared = order.shared
-    return dataset, tracker
+    return tracker
