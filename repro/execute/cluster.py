@@ -92,20 +92,25 @@ class Cluster:
                 f"--executor ray: no machine of the cluster has what a run takes ({needs}); "
                 "set OMP_NUM_THREADS to fewer threads, or choose another --device"
             )
-        looks = self._looks(list(places), home)
+        looks, late = self._looks(list(places), home)
         if reasons := [look.reason for look in looks if look.reason]:
             raise UserError(reasons[0])
+        if not looks and not late:
+            raise UserError(
+                "--executor ray: every machine of the cluster was lost while it was asked; see that it runs"
+            )
         if precision != "auto":
             return precision
-        if len(looks) < len(places):
+        if late:
             raise UserError(
-                f"--precision auto: {len(places) - len(looks)} machines of the cluster are busy and did not answer; "
+                f"--precision auto: {late} machines of the cluster are busy and did not answer; "
                 "give --precision bf16 or fp32"
             )
         picked = {look.precision for look in looks}
         return picked.pop() if len(picked) == 1 else "fp32"  # one for all: a run may go on elsewhere
 
-    def _looks(self, nodes: list[str], home: Path) -> list[remote.Look]:
+    def _looks(self, nodes: list[str], home: Path) -> tuple[list[remote.Look], int]:
+        """Ask machines; return what they say, and how many have not answered in time."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         ray, shared, commit = import_ray(), remote.share(home), environment.commit()["commit"]
@@ -120,10 +125,19 @@ class Cluster:
         done, late = ray.wait(pending, num_returns=len(pending), timeout=LOOK_S)
         for reference in late:
             ray.cancel(reference)
-        try:
-            return list(ray.get(done))
-        except ray.exceptions.RayError as error:
-            raise UserError(f"--executor ray: a machine of the cluster cannot run this suite ({last(error)})") from None
+        return [found for reference in done if (found := _answer(ray, reference))], len(late)
+
+
+def _answer(ray: Any, reference: Any) -> remote.Look | None:
+    """Return what a machine has said; None for one that was lost meanwhile, which makes no run either."""
+    try:
+        found = ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise UserError(f"--executor ray: a machine of the cluster cannot run this suite ({last(error)})") from None
+    except ray.exceptions.RayError:
+        return None
+    assert isinstance(found, remote.Look)
+    return found
 
 
 def last(error: Exception) -> str:

@@ -136,17 +136,19 @@ class Tasks(Pool):
         folder = folder_of(job.run, options.home)
         if (folder / "record.json").exists() or not (begun := starts.noted(folder)):
             return
-        shown = Shown(self.tracker, job.notes, lambda text: self.display.note(job.run.key, text, problem=True))
+        shown = self._shown(job)
         about = runner.identity(job.run, self.dataset, options, begun[-1]["env"], begun[-1]["started"])
         shown.start(RunInfo(**about, notes=dict(job.notes)), Journal(folder / "journal.jsonl").read())
         shown.end("FAILED")
+
+    def _shown(self, job: Job) -> Shown:
+        return Shown(self.tracker, job.notes, lambda text: self.display.note(job.run.key, text, problem=True))
 
     def catch_up(self) -> None:
         """Show in MLflow what did not get through from where it was made."""
         for outcome in self.outcomes.values():
             if self.tracker is not None and outcome.record is not None and not outcome.synced:
-                key, job = outcome.run.key, self.jobs[outcome.run.key]
-                shown = Shown(self.tracker, job.notes, lambda text, key=key: self.display.note(key, text, problem=True))
+                shown = self._shown(self.jobs[outcome.run.key])
                 shown.finish(outcome.record, folder_of(outcome.run, self.order.options.home))
                 outcome.synced = shown.synced
 

@@ -115,8 +115,8 @@ def machine(cluster):
     """Return a second machine of the cluster, with one CPU, which a test may kill."""
     node = cluster.add_node(num_cpus=1, object_store_memory=80 << 20, node_ip_address=ADDRESS)
     yield node
-    with contextlib.suppress(Exception):  # it has been killed
-        cluster.remove_node(node, allow_graceful=False)
+    if node in cluster.worker_nodes:
+        cluster.remove_node(node)
 
 
 @pytest.fixture

@@ -107,4 +107,4 @@ def test_gpus_that_pytorch_does_not_see_are_refused(cluster, places):
             *plain, "--device", "cuda", code=2
         )
     finally:
-        cluster.remove_node(node, allow_graceful=False)
+        cluster.remove_node(node)
