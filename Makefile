@@ -11,7 +11,7 @@ TARGET   = $(if $(EXPERIMENT),$(or $(REPORT),$(error EXPERIMENT needs REPORT))/$
 PLACE    = $(if $(DEVICE),--device $(DEVICE)) $(if $(DEVICES),--devices $(DEVICES))
 BIN      = $(VENV)/bin
 
-.PHONY: reproduce-all reports mlflow-ui server test test-faults test-faults-long lint install
+.PHONY: reproduce-all reports mlflow-ui server test test-faults test-faults-long test-cluster lint install
 
 reproduce-all: install
 	$(BIN)/repro run $(TARGET) --profile $(PROFILE) --seeds $(SEEDS) $(PLACE) --pages
@@ -42,6 +42,10 @@ test-faults-long: $(VENV)/.installed-test $(VENV)/.installed-fuzz
 	mkdir -p .repro && rm -f $(FAULTS)
 	REPRO_FAULTS=long REPRO_FAULTS_LOG=$(FAULTS) $(BIN)/python -m pytest tests/faults -n $(JOBS) --dist loadfile; \
 		held=$$?; $(BIN)/python tests/faults/gather.py $(FAULTS) $(SAVED) && exit $$held
+
+# Two Ray nodes on this machine's loopback: one is killed, and so are commands and an MLflow server.
+test-cluster: $(VENV)/.installed-test $(VENV)/.installed-ray
+	REPRO_CLUSTER=1 $(BIN)/python -m pytest tests/cluster tests/test_fence.py tests/test_cluster_examples.py
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

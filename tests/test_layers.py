@@ -15,7 +15,7 @@ LAYER = {
 #: (importer, imported): siblings that may meet
 ALLOWED = {("spec", "record"), ("judge", "spec"), ("", "report")}
 DOORS = {
-    "mlflow": {"track"}, "ray": {"execute/ray"}, "click": {"cli"}, "matplotlib": {"plots"},
+    "mlflow": {"track"}, "ray": {"execute/ray", "execute/cluster"}, "click": {"cli"}, "matplotlib": {"plots"},
     "rich": {"progress"},
     "yaml": {"spec/building", "spec/loading", "spec/explain"},
 }  # fmt: skip

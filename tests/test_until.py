@@ -200,8 +200,8 @@ def test_status_says_what_the_next_minutes_would_buy(ends):
     [
         (("--seeds", "0"), "leave out --seeds"),
         (("--profile", "quick"), "only full runs decide a verdict"),
-        (("--devices", "cpu,cpu"), "leave out --devices and --concurrent"),
-        (("--concurrent", "2"), "leave out --devices and --concurrent"),
+        (("--devices", "cpu,cpu"), "leave out --devices, --concurrent and --executor"),
+        (("--concurrent", "2"), "leave out --devices, --concurrent and --executor"),
         (("--force",), "leave out --force"),
     ],
 )

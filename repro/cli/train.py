@@ -1,5 +1,6 @@
 """The command that trains: run."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from repro.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+
+    from repro.execute.cluster import Cluster
 
 
 def names_of(_ctx: click.Context, _param: click.Parameter, text: str | None) -> list[str] | None:
@@ -37,18 +40,28 @@ def pick_devices(device: str | None, devices: list[str] | None) -> "list[torch.d
     return found
 
 
-def _refuse_beside_until(profile: str, devices: list[str] | None, concurrent: int, force: bool) -> None:
+def _refuse_beside_until(profile: str, devices: list[str] | None, concurrent: int, executor: str, force: bool) -> None:
     """Raise UserError for what `--until decided` cannot be asked with."""
     given = click.get_current_context().get_parameter_source("seeds")
     if given is click.core.ParameterSource.COMMANDLINE:
         raise UserError("--until decided and --seeds: expected one of them, both are given; leave out --seeds")
     if profile != "full":
         raise UserError(f"--until decided: expected --profile full, not {profile}; only full runs decide a verdict")
-    if devices is not None or concurrent > 1:
+    if devices is not None or concurrent > 1 or executor == "ray":
         text = "expected one device and one run at a time, since each result chooses the next run"
-        raise UserError(f"--until decided: {text}; leave out --devices and --concurrent")
+        raise UserError(f"--until decided: {text}; leave out --devices, --concurrent and --executor")
     if force:
         raise UserError("--until decided and --force: expected one of them, both are given; leave out --force")
+
+
+def on_cluster(address: str | None, device: str | None, devices: list[str] | None, concurrent: int) -> "Cluster":
+    """Join a Ray cluster until the command ends: the named one, that of $RAY_ADDRESS, or one of this machine."""
+    if devices is not None:
+        raise UserError("--devices and --executor ray: Ray chooses the devices; give --device cuda or cpu")
+    from repro.execute import cluster
+
+    address = address or os.environ.get("RAY_ADDRESS", "").strip()
+    return click.get_current_context().with_resource(cluster.joined(address, device, concurrent))
 
 
 @click.command()
@@ -70,6 +83,11 @@ def _refuse_beside_until(profile: str, devices: list[str] | None, concurrent: in
     "--concurrent", type=click.IntRange(1, 32), default=1, show_default=True, metavar="K",
     help="Train K runs side by side on the device, each on a CUDA stream of its own.",
 )  # fmt: skip
+@click.option(
+    "--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True,
+    help="local: processes of this machine. ray: tasks of a Ray cluster, K a GPU.",
+)  # fmt: skip
+@click.option("--ray-address", metavar="ADDRESS", help="HOST:PORT of a Ray cluster, or auto.  [default: this machine]")
 @click.option(
     "--precision",
     type=click.Choice(["auto", "bf16", "fp32"]),
@@ -99,9 +117,10 @@ def _refuse_beside_until(profile: str, devices: list[str] | None, concurrent: in
 @reports_option
 def run(
     targets: tuple[str, ...], everything: bool, tiers: tuple[str, ...], profile: str, seeds: list[int],
-    device: str | None, devices: list[str] | None, concurrent: int, precision: str, deterministic: bool, no_graph: bool,
-    compiled: bool, budget: float | None, until: str | None, missing: bool, force: bool, pages: bool,
-    dry_run: bool, quiet: bool, log_model: bool, offline: bool, reports_dir: Path,
+    device: str | None, devices: list[str] | None, concurrent: int, executor: str, ray_address: str | None,
+    precision: str, deterministic: bool, no_graph: bool, compiled: bool, budget: float | None, until: str | None,
+    missing: bool, force: bool, pages: bool, dry_run: bool, quiet: bool, log_model: bool, offline: bool,
+    reports_dir: Path,
 ) -> None:  # fmt: skip
     """Train experiments: REPORT, REPORT/EXPERIMENT, or --all. Interrupted runs go on where they were."""
     from repro.execute import process
@@ -111,8 +130,10 @@ def run(
         raise UserError("--log-model: expected MLflow, but --offline leaves it out; leave out one of them")
     if concurrent > 1 and devices is not None:
         raise UserError("--concurrent and --devices: expected one of them, both are given; leave one out")
+    if ray_address and executor != "ray":
+        raise UserError("--ray-address: names a Ray cluster; expected --executor ray with it")
     if until:
-        _refuse_beside_until(profile, devices, concurrent, force)
+        _refuse_beside_until(profile, devices, concurrent, executor, force)
         from repro.judge.worth_looks import LOOKS
 
         seeds = list(range(LOOKS[-1]))
@@ -124,9 +145,15 @@ def run(
     from repro import environment, suite
     from repro.progress import training
 
-    display = training.display(click.echo, quiet)
+    display, cluster = training.display(click.echo, quiet), None
+    if executor == "ray":
+        cluster = on_cluster(ray_address, device, devices, concurrent)
+        precision = precision if dry_run else cluster.examine(home(), precision, offline)
+        places, concurrent = [cluster.device] * max(1, cluster.slots()), 1
+    else:
+        places = pick_devices(device, devices)
     plan = suite.plan(
-        reports, chosen, profile=profile, seeds=seeds, devices=pick_devices(device, devices), precision=precision,
+        reports, chosen, profile=profile, seeds=seeds, devices=places, precision=precision,
         deterministic=deterministic, graph=not no_graph, compiled=compiled, concurrent=concurrent, home=home(),
         command=environment.command(sys.argv[1:]), reports_dir=reports_dir, missing=missing, force=force, dry=dry_run,
         say=display.say,
@@ -140,8 +167,10 @@ def run(
         loads = suite.foresee(plan, offline=offline, refuse=False, say=click.echo)
         suite.estimate(plan, loads, budget_s=budget, measure=False, say=click.echo)
         return
-    train = suite.train_until_decided if until else suite.carry_out
-    outcomes = train(plan, offline=offline, budget_s=budget, display=display)
+    if until:
+        outcomes = suite.train_until_decided(plan, offline=offline, budget_s=budget, display=display)
+    else:
+        outcomes = suite.carry_out(plan, offline=offline, budget_s=budget, display=display, cluster=cluster)
     if log_model:
         from repro.suite.models import log_trained
 

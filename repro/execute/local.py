@@ -16,7 +16,7 @@ from repro.errors import UserError, redacted
 from repro.execute.outcome import Job, Outcome, extras, finished_record, withdrawn_record
 from repro.execute.shown import Shown, info_of
 from repro.progress.training import Lines, Training
-from repro.record import Entry, Journal, remove_halves
+from repro.record import Entry, Journal, fence, remove_halves
 from repro.run import Options, folder_of
 from repro.spec.identity import Run
 from repro.track import Tracker
@@ -89,22 +89,31 @@ def _locked(job: Job, dataset: Dataset, options: Options, shown: Shown, display:
         display.note(job.run.key, "another process is training it; waiting for that")
         lock.acquire()
     try:
-        if gone := withdrawn_record(folder, job.withdrawn):
-            kept = runner.set_aside(folder)
-            text = f"its finished run is withdrawn ({gone.entry.why}); kept as {kept.name}, trained anew"
-            display.note(job.run.key, text)
-        if job.force:
-            if deadline is not None and time.monotonic() >= deadline:  # what is there is all there will be
-                return Outcome(job.run, "stopped", reason="no time left for an epoch of it")
-            runner.begin_anew(job.run, options.home)
-        remove_halves(folder)
-        if finished := finished_record(folder):
-            checkpoint.remove(folder)  # where the run was killed between its record and this
-            shown.finish(finished, folder)
-            return Outcome(job.run, "skipped", finished, synced=shown.synced)
-        return _train(job.run, dataset, options, shown, deadline, display)
+        with fence.held(folder, job.ticket):
+            return _held(job, dataset, options, shown, deadline, display)
     finally:
         lock.release()
+
+
+def _held(
+    job: Job, dataset: Dataset, options: Options, shown: Shown, deadline: float | None, display: Training
+) -> Outcome:
+    folder = folder_of(job.run, options.home)
+    if gone := withdrawn_record(folder, job.withdrawn):
+        kept = runner.set_aside(folder)
+        text = f"its finished run is withdrawn ({gone.entry.why}); kept as {kept.name}, trained anew"
+        display.note(job.run.key, text)
+    if job.force and not fence.begun_by(folder, job.ticket):  # once a request, however often it is taken up again
+        if deadline is not None and time.monotonic() >= deadline:  # what is there is all there will be
+            return Outcome(job.run, "stopped", reason="no time left for an epoch of it")
+        runner.begin_anew(job.run, options.home)
+    fence.begin(folder)
+    remove_halves(folder)
+    if finished := finished_record(folder):
+        checkpoint.remove(folder)  # where the run was killed between its record and this
+        shown.finish(finished, folder)
+        return Outcome(job.run, "skipped", finished, synced=shown.synced)
+    return _train(job.run, dataset, options, shown, deadline, display)
 
 
 def _train(
@@ -134,6 +143,9 @@ def _train(
 
     try:
         record = runner.execute(run, dataset, options, on_epoch, on_step)
+    except fence.Superseded:
+        shown.drop()
+        raise
     except BaseException as error:
         shown.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise

@@ -16,7 +16,8 @@ from repro.spec.withdrawn import NONE, Struck, Withdrawn
 class Job:
     """One run to be done: `notes` are the words MLflow shows with it, `left_s` the time that it may take.
 
-    A finished record that is `withdrawn` does not count as done.
+    A finished record that is `withdrawn` does not count as done. All attempts that a request makes at a run have one
+    `ticket`, where there may be several on several hosts.
     """
 
     run: Run
@@ -24,6 +25,7 @@ class Job:
     force: bool = False
     left_s: float | None = None
     withdrawn: Withdrawn = NONE
+    ticket: str = ""
 
 
 @dataclass

@@ -50,6 +50,12 @@ class Shown:
         if self.courier is not None and self._settled(SHORT_S) and (live := self.courier.live) is not None:
             self._try(lambda: live.end(status))
 
+    def drop(self) -> None:
+        """Leave the run as it is: it is another attempt's, in MLflow too."""
+        if self.courier is not None:
+            self.courier.waiting.clear()
+            self.courier.leave()
+
     def finish(self, record: RunRecord, folder: Path) -> None:
         """Show the whole record, with whatever did not get through before."""
         try:

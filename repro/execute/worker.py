@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from io import TextIOBase
 from multiprocessing.connection import Connection
+from typing import Any, Protocol
 
 import torch
 
@@ -52,10 +53,17 @@ def answers(device: torch.device) -> bool:
     return True
 
 
+class Sender(Protocol):
+    """What takes messages for the parent: a connection, or what stands in for one."""
+
+    def send(self, message: Any, /) -> None:
+        """Send a message."""
+
+
 class Relay:
     """The parent's display, seen from here: every call becomes a message, steps a few a second."""
 
-    def __init__(self, connection: Connection):
+    def __init__(self, connection: Sender):
         self.connection, self.next_step = connection, 0.0
 
     def _send(self, *call: object) -> None:

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from repro.errors import UserError
+from repro.record import fence
 from repro.record.failpoints import reach
 
 #: most that is read of a record; a sound one has 64 KiB
@@ -62,7 +63,8 @@ def write_atomically(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from None
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    parts = ("", path.name, fence.mark(path.parent), str(os.getpid()), "tmp")  # other hosts have the same numbers
+    temporary = path.with_name(f".{'.'.join(filter(None, parts))}")
     what = path.name.partition(".")[0].partition("-")[0]  # checkpoint, record, journal, ...
     try:
         with open(temporary, "wb") as file:
@@ -72,6 +74,7 @@ def write_atomically(path: Path, data: bytes) -> None:
                 reach(f"{what}.write")  # in the middle, and before it is on the disk
             os.fsync(file.fileno())
         reach(f"{what}.rename")
+        fence.check(path.parent)
         os.replace(temporary, path)
     except OSError as error:  # of the place that was asked for, not of the name in between
         raise type(error)(error.errno, error.strerror, str(path)) from None

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from repro.record import fence
 from repro.record.failpoints import reach
 from repro.record.files import halves, write_atomically
 
@@ -41,6 +42,7 @@ class Journal:
         return entry
 
     def _append(self, line: bytes) -> None:
+        fence.check(self.path.parent)
         try:
             with open(self.path, "ab") as file:
                 for half in halves(line):

@@ -34,6 +34,11 @@ def note(folder: Path, run: Run, options: Options) -> list[dict[str, Any]]:
     return found
 
 
+def noted(folder: Path) -> list[dict[str, Any]]:
+    """Return the starts that are noted in a run's folder, the first one first."""
+    return _starts(folder / "attempts.json")
+
+
 def _starts(path: Path) -> list[dict[str, Any]]:
     keys = {"epoch", "started", "env", "env_class", "commit", "dirty"}
     try:

@@ -1,5 +1,6 @@
 """Carrying a plan out: train, show in MLflow, summarise."""
 
+import os
 import time
 from functools import partial
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from repro.execute import local, pool
 from repro.execute.outcome import Job, Outcome
+from repro.execute.remote import Order, share
 from repro.progress.training import Lines
 from repro.spec import ledger
 from repro.suite.forecasting import estimate, foresee, threads_of
@@ -14,6 +16,7 @@ from repro.suite.planning import Plan
 from repro.suite.summarising import summarise
 
 if TYPE_CHECKING:
+    from repro.execute.cluster import Cluster
     from repro.track import Tracker
 
 
@@ -26,8 +29,12 @@ def open_tracker(home: Path, offline: bool) -> "Tracker | None":
     return Tracker(home)
 
 
-def carry_out(plan: Plan, *, offline: bool, budget_s: float | None, display: Lines) -> list[Outcome]:
+def carry_out(
+    plan: Plan, *, offline: bool, budget_s: float | None, display: Lines, cluster: "Cluster | None" = None
+) -> list[Outcome]:
     """Say what it will take, train what is to be trained, then bring the experiments' summaries up to date.
+
+    On this machine, or on a Ray `cluster`.
 
     What can be refused is refused before the first run, and too little disk before anything is written.
     """
@@ -37,7 +44,9 @@ def carry_out(plan: Plan, *, offline: bool, budget_s: float | None, display: Lin
     if (tracker := opener()) is not None:
         refuse_deleted(plan, tracker)
     dataset = plan.provide()
-    forecast = estimate(plan, loads, budget_s=budget_s, measure=display.shows_estimates, say=display.say)
+    forecast = estimate(
+        plan, loads, budget_s=budget_s, measure=display.shows_estimates and not cluster, say=display.say
+    )
     if plan.profile == "full":
         # What was claimed is written down before the first run that is judged against it.
         ledger.write(plan.reports.values(), plan.reports_dir / "ledger")
@@ -45,7 +54,9 @@ def carry_out(plan: Plan, *, offline: bool, budget_s: float | None, display: Lin
     jobs = [Job(run, plan.notes.get(run.key, {}), plan.force, left_s, plan.anew(run)) for run in plan.runs]
     with display:
         display.plan(forecast.work, forecast.measured, len(plan.devices))
-        if len(plan.devices) == plan.concurrent == 1:
+        if cluster is not None:
+            outcomes = _on_cluster(cluster, plan, jobs, offline, tracker, forecast.work, display)
+        elif len(plan.devices) == plan.concurrent == 1:
             outcomes = local.run_all(jobs, dataset, plan.options, tracker=tracker, display=display)
         else:
             together = plan.concurrent > 1
@@ -58,6 +69,17 @@ def carry_out(plan: Plan, *, offline: bool, budget_s: float | None, display: Lin
             for outcome in outcomes:
                 outcome.synced &= synced
     return outcomes
+
+
+def _on_cluster(
+    cluster: "Cluster", plan: Plan, jobs: list[Job], offline: bool, tracker: "Tracker | None", work: dict[str, float],
+    display: Lines,
+) -> list[Outcome]:  # fmt: skip
+    from repro.execute import ray
+
+    shared, uri = share(plan.options.home), os.environ.get("MLFLOW_TRACKING_URI", "").strip()
+    order = Order(plan.profile, plan.options, cluster.threads, shared, offline, uri)
+    return ray.run_all(jobs, plan.provide(), order, cluster, tracker=tracker, work=work, display=display)
 
 
 def refuse_deleted(plan: Plan, tracker: "Tracker") -> None:

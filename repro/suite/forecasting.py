@@ -74,7 +74,8 @@ def _counts(loads: list[Load]) -> str:
 def _time(
     plan: Plan, open_runs: list[Load], known: dict[str, float], speeds: dict[str, Speed], budget_s: float | None
 ) -> str:
-    where = ", ".join(str(options.device) for options in plan.devices)
+    names = [str(options.device) for options in plan.devices]
+    where = ", ".join(names) if len(names) <= 8 else f"{names[0]} (room for {len(names)} runs)"
     if len(known) < len(open_runs):
         own = sum(known.values())
         return f"Time on {where}: not measured" + (f" ({span(own)} for what is to be resumed)" if known else "")

@@ -17,12 +17,18 @@ from repro.track.projection import RunInfo, digest
 
 
 class Tracker(Connection):
-    """Shows runs in MLflow: `<prefix>/<report>`, a parent run an experiment, a child run a seed."""
+    """Shows runs in MLflow: `<prefix>/<report>`, a parent run an experiment, a child run a seed.
+
+    `shared`: the name of a state folder that several hosts see. Who holds one of its runs has the only say in it, so
+    that what another host has left RUNNING is gone on with.
+    """
+
+    shared = ""
 
     @property
     def folder(self) -> str:
         """What runs are marked with as those of this state folder."""
-        return digest(str(self.home).encode())
+        return digest((self.shared or str(self.home)).encode())
 
     def parent(self, experiment_id: str, experiment: str) -> Any | None:
         """Return the parent run of an experiment (an arm of a report), or None."""
@@ -94,7 +100,8 @@ class Tracker(Connection):
             self.client.delete_run(run.info.run_id)
         matching = [run for run in matching if run.info.run_id not in replaced]
         for run in reversed(matching):
-            taken = run.info.status == "RUNNING" and owner.taken(run.data.tags, self.folder)
+            ours = bool(self.shared) and run.data.tags.get(owner.FOLDER) == self.folder
+            taken = run.info.status == "RUNNING" and not ours and owner.taken(run.data.tags, self.folder)
             if run.info.status != "FINISHED" and "repro.record" not in run.data.tags and not taken:
                 return self._go_on(info, run)
         return Live(self, info, self.create(info), {})

@@ -71,7 +71,7 @@ def outcome(home):
             "probabilities": (folder / "probabilities.npz").read_bytes(),
         }  # fmt: skip
         left = {path.name for path in folder.iterdir()} - {
-            "record.json", "model.pt", "journal.jsonl", "probabilities.npz", "attempts.json", "lock",
+            "record.json", "model.pt", "journal.jsonl", "probabilities.npz", "attempts.json", "lock", "lock.attempt",
         }  # fmt: skip
         assert not {name for name in left if not name.startswith("damaged-")}, left
     return found
