@@ -28,7 +28,7 @@ server: $(VENV)/.installed-server
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-# Kills, full disks, outages, races: a quarter of an hour on two cores, -long some hours. With SAVE=1 the figures go to
+# Kills, full disks, outages, races: a quarter of an hour on two cores, -long about an hour. With SAVE=1 the figures go to
 # reports/reliability.json, which `repro report` makes a page of.
 FAULTS   = $(CURDIR)/.repro/faults.jsonl
 SAVED    = $(if $(SAVE),--out reports/reliability.json)
