@@ -3,13 +3,13 @@
 This module and `ray` beside it are the only ones that import Ray.
 """
 
+import contextlib
 import os
 import signal
 import socket
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from repro.execute import remote
 from repro.track import store
 
 STORE_BYTES = 80 << 20  # nothing large goes through Ray's object store, which takes a third of the memory else
+QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
 REACH_S, LOOK_S = 10.0, 120.0
 SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DEDUP_LOGS": "0"}
 
@@ -145,7 +146,7 @@ def last(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
 
 
-@contextmanager
+@contextlib.contextmanager
 def joined(address: str, device: str | None, concurrent: int) -> Iterator[Cluster]:
     """Join the cluster at an address, or make one of this machine where that is empty; leave it at the end.
 
@@ -153,9 +154,13 @@ def joined(address: str, device: str | None, concurrent: int) -> Iterator[Cluste
     """
     ray = import_ray()
     before = signal.getsignal(signal.SIGTERM)
-    with tempfile.TemporaryDirectory(prefix="repro-ray-", dir=_short()) as folder:
+    with contextlib.ExitStack() as stack:
         try:
-            _join(ray, address, concurrent, folder)
+            if address:
+                _join(ray, address)
+            else:
+                made = tempfile.TemporaryDirectory(prefix="repro-ray-", dir=_short(), ignore_cleanup_errors=True)
+                _start(ray, stack.enter_context(made), concurrent)
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, before)  # Ray has put its own there
             kind = _kind(ray, address, device)
@@ -165,18 +170,18 @@ def joined(address: str, device: str | None, concurrent: int) -> Iterator[Cluste
             ray.shutdown()
 
 
-def _join(ray: Any, address: str, concurrent: int, folder: str) -> None:
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    if not address:
-        cpus = max(os.cpu_count() or 1, torch.get_num_threads())
-        ray.init(
-            address="local", include_dashboard=False, object_store_memory=STORE_BYTES, _temp_dir=folder,
-            num_cpus=max(cpus, concurrent), **quiet,
-        )  # fmt: skip
-        return
+def _start(ray: Any, folder: str, concurrent: int) -> None:
+    cpus = max(os.cpu_count() or 1, torch.get_num_threads(), concurrent)
+    ray.init(
+        address="local", include_dashboard=False, object_store_memory=STORE_BYTES, _temp_dir=folder, num_cpus=cpus,
+        **QUIET,
+    )  # fmt: skip
+
+
+def _join(ray: Any, address: str) -> None:
     _reach(address)
     try:
-        ray.init(address=address, **quiet)
+        ray.init(address=address, **QUIET)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(
             f"--ray-address {address}: cannot be joined ({last(error)}); name a cluster that runs"
