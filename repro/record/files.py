@@ -26,6 +26,15 @@ def read_bounded(path: Path, most: int, kind: str, mend: str) -> bytes:
     return data
 
 
+def free_name(path: Path) -> Path:
+    """Return a path, or where it is taken the first of `-2`, `-3`, ... of it that is not; a dead link takes it too."""
+    candidate, number = path, 2
+    while os.path.lexists(candidate):
+        candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        number += 1
+    return candidate
+
+
 def remove_halves(folder: Path) -> None:
     """Remove what processes that are gone have left half written in a folder."""
     for path in folder.glob(".*.tmp"):

@@ -5,13 +5,12 @@ and `all_committed` have it.
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from repro.errors import UserError
-from repro.record import RECORD_BYTES, RunRecord, check_plain, read_bounded, write_atomically
+from repro.record import RECORD_BYTES, RunRecord, check_plain, free_name, read_bounded, write_atomically
 from repro.spec import withdrawn
 from repro.spec.withdrawn import Struck
 
@@ -70,7 +69,7 @@ def collect(home: Path, reports_dir: Path) -> list[Path]:
         data = _bytes(source)
         if _digest(data) in known or not record.counts:
             continue
-        path = _free(reports_dir / record.report / "evidence" / record.file_name)
+        path = free_name(reports_dir / record.report / "evidence" / record.file_name)
         write_atomically(path, data)
         new.append(path)
     return new
@@ -127,11 +126,3 @@ def check(record: RunRecord, name: str) -> RunRecord:
         raise UserError(f"{name}: recipe.budget.epochs is missing; drop the file")
     check_plain(record, name)
     return record
-
-
-def _free(path: Path) -> Path:
-    candidate, number = path, 2
-    while os.path.lexists(candidate):  # a link that leads nowhere is taken too
-        candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
-        number += 1
-    return candidate

@@ -1,7 +1,6 @@
 """A run's starts, noted beside its journal, and beginning it anew, over its earlier work or beside it."""
 
 import json
-import os
 import shutil
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -10,7 +9,7 @@ from typing import Any
 
 from repro import environment
 from repro.errors import UserError
-from repro.record import write_atomically
+from repro.record import free_name, write_atomically
 from repro.run.options import Options, folder_of
 from repro.spec.identity import Run
 from repro.train import checkpoint
@@ -63,21 +62,13 @@ def set_aside(folder: Path) -> Path:
     for path in sorted(folder.iterdir()):
         if path.is_file() and path != record and not path.name.startswith(("record-", "lock", ".", "damaged-")):
             # Only records are called `record*.json`.
-            path.rename(_free(folder / f"{prefix}-{path.stem if path.suffix == '.json' else path.name}"))
+            path.rename(free_name(folder / f"{prefix}-{path.stem if path.suffix == '.json' else path.name}"))
     place = folder / f"{prefix}.json"
     if place.exists() and place.read_bytes() == record.read_bytes():
         record.unlink()  # the same bytes are kept there already
     else:
-        record.rename(place := _free(place))
+        record.rename(place := free_name(place))
     return place
-
-
-def _free(path: Path) -> Path:
-    candidate, number = path, 2
-    while os.path.lexists(candidate):
-        candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
-        number += 1
-    return candidate
 
 
 def begin_anew(run: Run, home: Path) -> None:
