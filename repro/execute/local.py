@@ -18,7 +18,6 @@ from repro.execute.shown import Shown, info_of
 from repro.progress.training import Lines, Training
 from repro.record import Entry, Journal, fence, remove_halves
 from repro.run import Options, folder_of
-from repro.spec.identity import Run
 from repro.track import Tracker
 from repro.train import checkpoint
 
@@ -113,13 +112,13 @@ def _held(
         checkpoint.remove(folder)  # where the run was killed between its record and this
         shown.finish(finished, folder)
         return Outcome(job.run, "skipped", finished, synced=shown.synced)
-    return _train(job.run, dataset, options, shown, deadline, display)
+    return _train(job, dataset, options, shown, deadline, display)
 
 
 def _train(
-    run: Run, dataset: Dataset, options: Options, shown: Shown, deadline: float | None, display: Training
+    job: Job, dataset: Dataset, options: Options, shown: Shown, deadline: float | None, display: Training
 ) -> Outcome:
-    folder = folder_of(run, options.home)
+    run, folder = job.run, folder_of(job.run, options.home)
     epochs = runner.adapt(run.recipe, run.profile, len(dataset.x_train)).budget.epochs
     journal = Journal(folder / "journal.jsonl").read()
     # An epoch that would not fit is not begun: what is done is checkpointed.
@@ -142,7 +141,7 @@ def _train(
         display.step(run.key, done, of)
 
     try:
-        record = runner.execute(run, dataset, options, on_epoch, on_step)
+        record = (job.train or runner.execute)(run, dataset, options, on_epoch, on_step)
     except fence.Superseded:
         shown.drop()
         raise

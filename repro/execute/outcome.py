@@ -1,6 +1,6 @@
 """What there is to do and what became of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,17 @@ from repro.spec import throughput
 from repro.spec.identity import Run
 from repro.spec.withdrawn import NONE, Struck, Withdrawn
 
+#: makes a run: (run, dataset, options, on_epoch, on_step) -> its record, None where it was stopped at an epoch
+Train = Callable[..., RunRecord | None]
+
 
 @dataclass(frozen=True)
 class Job:
     """One run to be done: `notes` are the words MLflow shows with it, `left_s` the time that it may take.
 
     A finished record that is `withdrawn` does not count as done. All attempts that a request makes at a run have one
-    `ticket`, where there may be several on several hosts.
+    `ticket`, where there may be several on several hosts. `train` takes the place of `run.execute` where only
+    what is around a training is measured; it is sent to processes by its name.
     """
 
     run: Run
@@ -26,6 +30,7 @@ class Job:
     left_s: float | None = None
     withdrawn: Withdrawn = NONE
     ticket: str = ""
+    train: Train | None = None
 
 
 @dataclass

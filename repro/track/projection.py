@@ -190,19 +190,26 @@ def finals(record: RunRecord) -> list[Point]:
     ]
 
 
-def files(info: RunInfo, record: RunRecord) -> dict[str, bytes]:
-    """Return a run's artifacts, path -> bytes."""
-    from repro.plots import confusion_png, curves_png
-
+def files(info: RunInfo, record: RunRecord, pictures: bool = True) -> dict[str, bytes]:
+    """Return a run's artifacts, path -> bytes; without `pictures`, which take a second to draw, only the others."""
     found = {"record.json": record.to_bytes(), "spec.yaml": spec_yaml(info).encode()}
     for protocol, matrix in record.confusion.items():
         if not re.fullmatch(r"[a-z0-9_:]{1,60}", protocol):
             raise UserError(f"record {record.run_key}: confusion: {line(protocol, 60)!r} is not a protocol's name")
         found[f"confusion/{protocol}.json"] = as_json({"classes": CLASSES, "rows": "true class", "counts": matrix})
-        found[f"confusion/{protocol}.png"] = confusion_png(matrix, CLASSES, f"{info.name}, {protocol}")
     if record.confusion:
         matrix = record.confusion.get("last") or next(iter(record.confusion.values()))
         found["per_class.json"] = as_json({"columns": ["class", "n", "correct", "acc_pct"], "data": per_class(matrix)})
+    return found | (_pictures(info, record) if pictures else {})
+
+
+def _pictures(info: RunInfo, record: RunRecord) -> dict[str, bytes]:
+    from repro.plots import confusion_png, curves_png
+
+    found = {
+        f"confusion/{protocol}.png": confusion_png(matrix, CLASSES, f"{info.name}, {protocol}")
+        for protocol, matrix in record.confusion.items()
+    }
     if series := {key: [curve] for key, curve in record.curves.items() if not key.startswith(("step/", "time/"))}:
         found["curves.png"] = curves_png(series, info.name)
     return found

@@ -20,10 +20,12 @@ class Tracker(Connection):
     """Shows runs in MLflow: `<prefix>/<report>`, a parent run an experiment, a child run a seed.
 
     `shared`: the name of a state folder that several hosts see. Who holds one of its runs has the only say in it, so
-    that what another host has left RUNNING is gone on with.
+    that what another host has left RUNNING is gone on with. `pictures`: whether runs get their figures, which take
+    most of the time that showing a record takes.
     """
 
     shared = ""
+    pictures = True
 
     @property
     def folder(self) -> str:
