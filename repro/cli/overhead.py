@@ -1,11 +1,15 @@
 """The command that measures what MLflow costs a training: bench tracking."""
 
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from repro.cli.options import deliver, place_of, reports_option
+
+if TYPE_CHECKING:
+    from repro.track import Tracker
 
 
 @click.command()
@@ -36,12 +40,18 @@ def tracking(
     """
     path = place_of(save, out, reports_dir / "bench" / "tracking.json")
     from repro.bench import tracking as benchmark
+    from repro.execute.closing import Closing
+    from repro.execute.drawing import Drawer
     from repro.execute.shown import Shown
 
-    say = lambda text: click.echo(text, err=True)  # noqa: E731
-    view = lambda tracker: Shown(tracker, {}, say)  # noqa: E731
+    say, drawer = partial(click.echo, err=True), Drawer()
+
+    def view(tracker: "Tracker") -> Shown:
+        tracker.draw = drawer  # as `repro run` opens it
+        return Shown(tracker, {}, say)
+
     record = benchmark.longest(reports_dir)
-    result = benchmark.run(record, view, repeats, epochs, seconds, delay / 1000, say)
+    result = benchmark.run(record, view, Closing, repeats, epochs, seconds, delay / 1000, say)
     if not deliver(result, path, as_json):
         _show(result)
 
@@ -50,19 +60,19 @@ def _show(result: dict[str, Any]) -> None:
     from repro.progress import table
 
     header = (
-        "store", "call, ms", "until there, ms", "end, s", "CPU, s", "training waits (lowest to highest)", "target", "",
-        "in total",
+        "store", "call, ms", "until there, ms", "end, s", "lost to it, s", "CPU, s",
+        "training waits (lowest to highest)", "target", "", "in total",
     )  # fmt: skip
     rows = [
         (
             row["where"], f"{row['call_ms']:.2f}", f"{row['there_ms']:.1f}", f"{row['finish_s']:.2f}",
-            f"{row['cpu_s']:.2f}",
+            f"{row['lost_s']:.2f}", f"{row['cpu_s']:.2f}",
             f"{row['waited_pct']:.2f} % ({row['lowest']:.2f} to {row['highest']:.2f})", f"{row['target']:g} %",
             "met" if row["met"] else "missed", f"{row['total_pct']:.2f} %",
         )
         for row in result["rows"]
     ]  # fmt: skip
-    table.show(header, rows, numbers=(1, 2, 3, 4, 5, 6, 8), echo=click.echo)
+    table.show(header, rows, numbers=(1, 2, 3, 4, 5, 6, 7, 9), echo=click.echo)
     for name, why in result["left_out"].items():
         click.echo(f"{name}: left out: {why}")
     machine = result["machine"]

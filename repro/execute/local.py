@@ -4,6 +4,7 @@ import errno
 import time
 import traceback
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
 import torch
@@ -13,6 +14,7 @@ from repro import environment
 from repro import run as runner
 from repro.data.cifar10 import Dataset
 from repro.errors import UserError, redacted
+from repro.execute.closing import Closings
 from repro.execute.outcome import Job, Outcome, extras, finished_record, withdrawn_record
 from repro.execute.shown import Shown, info_of
 from repro.progress.training import Lines, Training
@@ -33,9 +35,10 @@ def run_all(
 ) -> list[Outcome]:
     """Do the runs in order. A failed one is shown at once and the others go on; a spent budget stops at an epoch."""
     outcomes: list[Outcome] = []
-    for number, job in enumerate(timed(jobs), 1):
-        display.begin(job.run, number, len(jobs))
-        outcomes.append(attempt(job, dataset, options, tracker, display))
+    with Closings(display) as closings:
+        for number, job in enumerate(timed(jobs), 1):
+            display.begin(job.run, number, len(jobs))
+            outcomes.append(attempt(job, dataset, options, tracker, display, closings))
     return outcomes
 
 
@@ -47,12 +50,17 @@ def timed(jobs: Iterable[Job]) -> Iterable[Job]:
         yield job if job.left_s is None else replace(job, left_s=job.left_s - spent)
 
 
-def attempt(job: Job, dataset: Dataset, options: Options, tracker: Tracker | None, display: Training) -> Outcome:
-    """Do one run; whatever goes wrong in it becomes its outcome. An interrupt goes through."""
+def attempt(
+    job: Job, dataset: Dataset, options: Options, tracker: Tracker | None, display: Training, closings: Closings
+) -> Outcome:
+    """Do one run; whatever goes wrong in it becomes its outcome. An interrupt goes through.
+
+    Its end in MLflow may still be under way: the outcome is not synced before `closings` are settled.
+    """
     key = job.run.key
     shown = Shown(tracker, job.notes, lambda text: display.note(key, text, problem=True))
     try:
-        outcome = _locked(job, dataset, options, shown, display)
+        outcome = _locked(job, dataset, options, shown, display, closings)
     except Exception as error:
         if (reason := known(error, options)) is None:  # shown in full, and the other runs go on; the exit code tells
             display.trace(redacted(traceback.format_exc()))
@@ -77,7 +85,9 @@ def known(error: Exception, options: Options) -> str | None:
     return environment.relaxed_only(error)
 
 
-def _locked(job: Job, dataset: Dataset, options: Options, shown: Shown, display: Training) -> Outcome:
+def _locked(
+    job: Job, dataset: Dataset, options: Options, shown: Shown, display: Training, closings: Closings
+) -> Outcome:
     folder = folder_of(job.run, options.home)
     folder.mkdir(parents=True, exist_ok=True)
     deadline = None if job.left_s is None else time.monotonic() + job.left_s
@@ -87,11 +97,12 @@ def _locked(job: Job, dataset: Dataset, options: Options, shown: Shown, display:
     except Timeout:
         display.note(job.run.key, "another process is training it; waiting for that")
         lock.acquire()
-    try:
+    with ExitStack() as held:
+        held.callback(lock.release)
         with fence.held(folder, job.ticket):
-            return _held(job, dataset, options, shown, deadline, display)
-    finally:
-        lock.release()
+            outcome = _held(job, dataset, options, shown, deadline, display)
+        closings.begin(outcome, shown, folder, held)
+    return outcome
 
 
 def _held(
@@ -110,8 +121,7 @@ def _held(
     remove_halves(folder)
     if finished := finished_record(folder):
         checkpoint.remove(folder)  # where the run was killed between its record and this
-        shown.finish(finished, folder)
-        return Outcome(job.run, "skipped", finished, synced=shown.synced)
+        return Outcome(job.run, "skipped", finished)
     return _train(job, dataset, options, shown, deadline, display)
 
 
@@ -151,5 +161,4 @@ def _train(
     if record is None:
         shown.end("KILLED")
         return Outcome(run, "stopped", reason="budget spent; the next `repro run` goes on", synced=shown.synced)
-    shown.finish(record, folder)
-    return Outcome(run, "trained", record, synced=shown.synced)
+    return Outcome(run, "trained", record)

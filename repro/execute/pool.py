@@ -12,6 +12,7 @@ from multiprocessing.context import SpawnProcess
 
 from repro.data.cifar10 import Dataset
 from repro.execute import process, thread
+from repro.execute.closing import Closings
 from repro.execute.local import attempt
 from repro.execute.outcome import Job, Outcome, finished_record, withdrawn_record
 from repro.execute.shown import Shown, info_of
@@ -60,10 +61,12 @@ class Pool:
             unfinished = job.force or finished_record(folder) is None or withdrawn_record(folder, job.withdrawn)
             if unfinished and (job.left_s is None or job.left_s > 0):
                 self.waiting.append(job)
-        for job in [job for job in todo if job not in self.waiting]:
-            self.begun += 1
-            self.display.begin(job.run, self.begun, self.total)
-            self.outcomes[job.run.key] = attempt(job, self.dataset, options, self.tracker, self.display)
+        with Closings(self.display) as closings:
+            for job in [job for job in todo if job not in self.waiting]:
+                self.begun += 1
+                self.display.begin(job.run, self.begun, self.total)
+                outcome = attempt(job, self.dataset, options, self.tracker, self.display, closings)
+                self.outcomes[job.run.key] = outcome
 
     def give(self, worker: Worker) -> None:
         """Hand the worker the next job, or tell it that there is none."""
@@ -72,10 +75,6 @@ class Pool:
             worker.connection.send(worker.job)
         except OSError:
             self.lose(worker, "")
-            return
-        if worker.job is None:
-            self.workers.remove(worker)
-            self.leaving.append(worker)
 
     def hear(self, worker: Worker) -> None:
         """Take one message of a worker's; none any more means that its process is gone."""
@@ -91,6 +90,12 @@ class Pool:
             self.lose(worker, rest[0])
         elif kind == "ready":
             self.give(worker)
+        elif kind == "left":
+            self.workers.remove(worker)
+            self.leaving.append(worker)
+        elif kind == "settled":
+            outcome = self.outcomes[rest[0]]
+            _, outcome.synced, outcome.state, outcome.reason = rest
         else:
             outcome, worker.job = rest[0], None
             self.outcomes[outcome.run.key] = outcome

@@ -22,6 +22,8 @@ from repro import run as runner
 from repro.data.cifar10 import Dataset
 from repro.errors import UserError
 from repro.execute import local
+from repro.execute.closing import Closings
+from repro.execute.drawing import Drawer
 from repro.execute.outcome import Job, Outcome
 from repro.execute.worker import Relay, Said
 from repro.record import fence, write_atomically
@@ -126,7 +128,9 @@ def make(job: Job, deadline: float | None, order: Order, channel: Channel) -> Ou
             away = str(error)
             relay.note(job.run.key, f"not in MLflow yet: {away}", problem=True)
         left_s = None if deadline is None else deadline - time.time()
-        outcome = local.attempt(replace(job, left_s=left_s), dataset, order.options, tracker, relay)
+        with Closings(relay) as closings:
+            job = replace(job, left_s=left_s)
+            outcome = local.attempt(job, dataset, order.options, tracker, relay, closings)
     outcome.synced &= not away
     if again and outcome.state == "skipped":  # an attempt before this one has done it, and could not say so
         outcome.state = "trained"
@@ -149,5 +153,5 @@ def _tracker(order: Order) -> Tracker | None:
     if order.offline:
         return None
     tracker = Tracker(order.options.home)
-    tracker.shared = order.shared
+    tracker.shared, tracker.draw = order.shared, Drawer()
     return tracker

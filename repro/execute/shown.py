@@ -58,15 +58,9 @@ class Shown:
 
     def finish(self, record: RunRecord, folder: Path) -> None:
         """Show the whole record, with whatever did not get through before."""
-        try:
-            self._show(record, folder)
-        except KeyboardInterrupt:  # training is over, and the little that is left is done in peace
-            self._show(record, folder)
-            raise
-
-    def _show(self, record: RunRecord, folder: Path) -> None:
         if (tracker := self.tracker) is not None and self._settled():
-            self._try(lambda: tracker.project(record, extras=extras(folder), notes=self.notes))
+            live = None if self.courier is None or self.courier.behind else self.courier.live
+            self._try(lambda: tracker.project(record, extras=extras(folder), notes=self.notes, live=live))
 
     def _settled(self, patience_s: float = PATIENCE_S) -> bool:
         """Wait for the epochs that are on their way, as long as MLflow answers; return whether it does."""

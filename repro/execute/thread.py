@@ -14,9 +14,8 @@ import torch
 
 from repro.data.cifar10 import Dataset
 from repro.errors import UserError
-from repro.execute import local
 from repro.execute.outcome import Job
-from repro.execute.worker import OpenTracker, Relay, answers
+from repro.execute.worker import OpenTracker, Relay, work
 from repro.record import Entry
 from repro.run import Options
 
@@ -53,13 +52,7 @@ class Worker(threading.Thread):
         except UserError as error:
             self.connection.send(("lost", str(error)))
             return
-        while answers(self.options.device):
-            self.connection.send(("ready",))
-            if (job := self._next()) is None:
-                return
-            outcome = local.attempt(job, self.dataset, self.options, tracker, relay)
-            self.connection.send(("done", outcome))
-        self.connection.send(("lost", f"{self.options.device} answers no more"))
+        work(relay, self.dataset, self.options, tracker, self._next)
 
     def _next(self) -> Job | None:
         """Wait for a job; None where there is none, and where it is asked to leave meanwhile."""

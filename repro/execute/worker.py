@@ -10,8 +10,10 @@ from typing import Any, Protocol
 import torch
 
 from repro import run as runner
+from repro.data.cifar10 import Dataset
 from repro.errors import UserError
 from repro.execute import local
+from repro.execute.closing import Closings
 from repro.execute.outcome import Job
 from repro.record import Entry
 from repro.run import Options
@@ -24,7 +26,7 @@ OpenTracker = Callable[[], Tracker | None]
 def serve(
     connection: Connection, profile: str, options: Options, threads: int | None, open_tracker: OpenTracker
 ) -> None:
-    """Do the jobs that come through the connection until None comes."""
+    """Do the jobs that come through the connection, in a process of their own, until None comes."""
     relay = Relay(connection)
     with contextlib.redirect_stdout(Said(relay)):
         try:
@@ -34,13 +36,21 @@ def serve(
         except UserError as error:
             connection.send(("lost", str(error)))
             return
-        while answers(options.device):
-            connection.send(("ready",))
-            if (job := connection.recv()) is None:
-                return
-            assert isinstance(job, Job)
-            connection.send(("done", local.attempt(job, dataset, options, tracker, relay)))
-        connection.send(("lost", f"{options.device} answers no more"))
+        work(relay, dataset, options, tracker, connection.recv)
+
+
+def work(
+    relay: "Relay", dataset: Dataset, options: Options, tracker: Tracker | None, next_job: Callable[[], Job | None]
+) -> None:
+    """Do jobs until there is none, tell what becomes of them, and leave when the last one is whole in MLflow."""
+    tell = relay.connection.send
+    with Closings(relay, lambda o: tell(("settled", o.run.key, o.synced, o.state, o.reason))) as closings:
+        while sound := answers(options.device):
+            tell(("ready",))
+            if (job := next_job()) is None:
+                break
+            tell(("done", local.attempt(job, dataset, options, tracker, relay, closings)))
+    tell(("left",) if sound else ("lost", f"{options.device} answers no more"))
 
 
 def answers(device: torch.device) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repro.execute import local, pool
+from repro.execute.drawing import Drawer
 from repro.execute.outcome import Job, Outcome
 from repro.execute.remote import Order, share
 from repro.progress.training import Lines
@@ -26,7 +27,9 @@ def open_tracker(home: Path, offline: bool) -> "Tracker | None":
         return None
     from repro.track import Tracker
 
-    return Tracker(home)
+    tracker = Tracker(home)
+    tracker.draw = Drawer()
+    return tracker
 
 
 def carry_out(

@@ -8,6 +8,7 @@ from functools import partial
 from itertools import islice
 
 from repro.execute import local, workload
+from repro.execute.closing import Closings
 from repro.execute.outcome import Job, Outcome
 from repro.judge import worth
 from repro.judge.records import Pool
@@ -109,7 +110,7 @@ def train_until_decided(plan: Plan, *, offline: bool, budget_s: float | None, di
         refuse_deleted(plan, tracker)
     dataset, outcomes = plan.provide(), list[Outcome]()
     ledger.write(plan.reports.values(), plan.reports_dir / "ledger")  # before the first run that is judged against it
-    with display:
+    with display, Closings(display) as closings:
         display.plan({run.key: agenda.minutes(run) for look in agenda.open() for run in look.runs}, False, 1)
         while step is not None and not (outcomes and outcomes[-1].state == "stopped"):
             run = agenda.runs[step.runs[0].key]
@@ -117,9 +118,10 @@ def train_until_decided(plan: Plan, *, offline: bool, budget_s: float | None, di
             display.begin(run, len(outcomes) + 1, len(outcomes) + len(step.runs))
             left_s = None if deadline is None else deadline - time.monotonic()
             job = Job(run, plan.notes.get(run.key, {}), False, left_s, plan.anew(run))
-            outcomes.append(local.attempt(job, dataset, plan.options, tracker, display))
+            outcomes.append(local.attempt(job, dataset, plan.options, tracker, display, closings))
             agenda.add(outcomes[-1])
             step = agenda.best()
+        closings.settle()
         if tracker is not None:
             synced = summarise(plan.reports, plan.options.home, plan.reports_dir, outcomes, tracker, display.say)
             for outcome in outcomes:

@@ -77,7 +77,7 @@ class Live:
                 # The record's step windows may be coarser than the journal's: the two do not share an axis.
                 missing = [replace(entry, steps={}) for entry in missing]
             self.log(missing)
-            files = projection.files(self.info, record, self.tracker.pictures)
+            files = projection.files(self.info, record, self.tracker.draw)
             self.tracker.upload(self.run_id, files, extras)
             lost = any(not isfinite(v) for values in record.finals.values() for v in values.values() if v is not None)
             tags = {"repro.state": record.state, "repro.record": projection.digest(files["record.json"])}

@@ -7,7 +7,7 @@ that projecting twice writes the same rows, which MLflow's stores keep once.
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -64,6 +64,11 @@ class RunInfo:
         """`s0 <experiment>`: the distinguishing part first, since MLflow cuts names at about 18 characters."""
         fold = "" if self.fold is None else f"f{self.fold}"
         return f"s{self.seed}{fold} {self.experiments[0]}"
+
+
+Files = dict[str, bytes]  # path -> bytes
+#: draws a run's figures
+Draw = Callable[["RunInfo", RunRecord], Files]
 
 
 def digest(data: bytes) -> str:
@@ -190,8 +195,8 @@ def finals(record: RunRecord) -> list[Point]:
     ]
 
 
-def files(info: RunInfo, record: RunRecord, pictures: bool = True) -> dict[str, bytes]:
-    """Return a run's artifacts, path -> bytes; without `pictures`, which take a second to draw, only the others."""
+def files(info: RunInfo, record: RunRecord, draw: Draw) -> Files:
+    """Return a run's artifacts, path -> bytes; `draw` draws its figures."""
     found = {"record.json": record.to_bytes(), "spec.yaml": spec_yaml(info).encode()}
     for protocol, matrix in record.confusion.items():
         if not re.fullmatch(r"[a-z0-9_:]{1,60}", protocol):
@@ -200,10 +205,11 @@ def files(info: RunInfo, record: RunRecord, pictures: bool = True) -> dict[str, 
     if record.confusion:
         matrix = record.confusion.get("last") or next(iter(record.confusion.values()))
         found["per_class.json"] = as_json({"columns": ["class", "n", "correct", "acc_pct"], "data": per_class(matrix)})
-    return found | (_pictures(info, record) if pictures else {})
+    return found | draw(info, record)
 
 
-def _pictures(info: RunInfo, record: RunRecord) -> dict[str, bytes]:
+def pictures(info: RunInfo, record: RunRecord) -> Files:
+    """Return a run's figures, path -> PNG; they take about a second."""
     from repro.plots import confusion_png, curves_png
 
     found = {

@@ -20,12 +20,12 @@ class Tracker(Connection):
     """Shows runs in MLflow: `<prefix>/<report>`, a parent run an experiment, a child run a seed.
 
     `shared`: the name of a state folder that several hosts see. Who holds one of its runs has the only say in it, so
-    that what another host has left RUNNING is gone on with. `pictures`: whether runs get their figures, which take
-    most of the time that showing a record takes.
+    that what another host has left RUNNING is gone on with. `draw`: what draws a run's figures, most of the time that
+    showing a record takes.
     """
 
     shared = ""
-    pictures = True
+    draw: projection.Draw = staticmethod(projection.pictures)
 
     @property
     def folder(self) -> str:
@@ -122,19 +122,22 @@ class Tracker(Connection):
         entries: Sequence[Entry] | None = None,
         extras: Mapping[str, Path] | None = None,
         notes: Mapping[str, Any] | None = None,
+        live: Live | None = None,
     ) -> str:
         """Show a record in MLflow and return the run's id; a run that already shows these bytes is left alone.
 
-        Times come from `entries`, else from the journal among the extras, else from the record itself.
+        Times come from `entries`, else from the journal among the extras, else from the record itself. `live`: the run
+        where this process has logged its epochs, which then is not looked for.
         """
         check_sound(record, f"record {record.run_key}")
         info, data = RunInfo.of(record, notes), record.to_bytes()
-        with self.door(f"projecting {info.name}"), self.lock:
-            matching = self._matching(info)
-            same = next((r for r in matching if r.data.tags.get("repro.record") == digest(data)), None)
-            if same and same.info.status != "RUNNING" and self.download(same.info.run_id, "record.json") == data:
-                return same.info.run_id
-            live = self._go_on(info, same) if same else self._begin(info, matching)
+        if live is None:
+            with self.door(f"projecting {info.name}"), self.lock:
+                matching = self._matching(info)
+                same = next((r for r in matching if r.data.tags.get("repro.record") == digest(data)), None)
+                if same and same.info.status != "RUNNING" and self.download(same.info.run_id, "record.json") == data:
+                    return same.info.run_id
+                live = self._go_on(info, same) if same else self._begin(info, matching)
         if entries is None and extras and "journal.jsonl" in extras:
             entries = Journal(extras["journal.jsonl"]).read()
         if not live.agrees(record):
