@@ -19,7 +19,7 @@ from repro.run import Options, assemble, execute, folder_of, wiring
 from repro.spec.identity import Run, folds_of, recipe_hash
 from repro.spec.loading import load_all
 from repro.spec.recipe import Recipe
-from repro.train import checkpoint
+from repro.train import checkpoint, memory
 from repro.train.optim import maker
 from repro.train.schedule import build
 
@@ -102,6 +102,17 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, name
     assert weights(run, tmp_path / "a") == weights(run, tmp_path / "b")
     assert whole.resumed == []
     assert whole.epochs_done == 4
+
+
+def test_a_gpus_memory_is_a_curve_where_all_epochs_have_it(tmp_path, monkeypatch):
+    run = a_run(PLAIN)
+    monkeypatch.setattr(memory, "peak_gb", lambda _device: 1.5)
+    assert train(run, tmp_path / "a").curves["gpu/mem_gb"].tolist() == [1.5] * 4
+    assert train(run, tmp_path / "b", on_epoch=lambda e: e.epoch < 2) is None
+    monkeypatch.undo()
+    gone_on = train(run, tmp_path / "b")  # without a GPU
+    assert not [name for name in gone_on.curves if name.startswith("gpu/")]
+    assert gone_on.epochs_done == 4
 
 
 def test_padded_channels_are_trained_in_bfloat16_and_never_kept(tmp_path):

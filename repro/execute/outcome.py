@@ -21,7 +21,8 @@ class Job:
 
     A finished record that is `withdrawn` does not count as done. All attempts that a request makes at a run have one
     `ticket`, where there may be several on several hosts. `train` takes the place of `run.execute` where only
-    what is around a training is measured; it is sent to processes by its name.
+    what is around a training is measured; it is sent to processes by its name. `memory_gb`: what such a run was
+    measured to take of a GPU's memory, in 10^9 bytes.
     """
 
     run: Run
@@ -31,6 +32,7 @@ class Job:
     withdrawn: Withdrawn = NONE
     ticket: str = ""
     train: Train | None = None
+    memory_gb: float | None = None
 
 
 @dataclass

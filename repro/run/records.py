@@ -48,7 +48,9 @@ def to_record(
 ) -> RunRecord:
     """Gather everything a finished run did."""
     entries, first = fitted.entries, attempts[0]
-    curves = {name: [e.metrics[name] for e in entries] for name in entries[0].metrics}
+    # What only some epochs have is left out: a GPU's memory where the run went on without one.
+    names = [name for name in entries[0].metrics if all(name in e.metrics for e in entries)]
+    curves = {name: [e.metrics[name] for e in entries] for name in names}
     curves |= step_curves(entries)
     labels = held.test.labels[held.test_index]
     tested = fitted.logits.get("best_val_loss", fitted.logits["last"])

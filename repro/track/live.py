@@ -33,7 +33,7 @@ class Live:
             epoch <= len(record.curves[key]) and np.float32(value) == np.float32(record.curves[key][epoch - 1])
             for epoch, values in self._logged.items()
             for key, (_, value) in values.items()
-            if key in record.curves and not key.startswith("time/")
+            if key in record.curves and not key.startswith(projection.MACHINE)
         )
 
     def replace(self) -> None:

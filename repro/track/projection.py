@@ -66,6 +66,7 @@ class RunInfo:
         return f"s{self.seed}{fold} {self.experiments[0]}"
 
 
+MACHINE = ("time/", "gpu/")  # metrics of the machine; the same run has others elsewhere
 Files = dict[str, bytes]  # path -> bytes
 #: draws a run's figures
 Draw = Callable[["RunInfo", RunRecord], Files]
@@ -216,7 +217,7 @@ def pictures(info: RunInfo, record: RunRecord) -> Files:
         f"confusion/{protocol}.png": confusion_png(matrix, CLASSES, f"{info.name}, {protocol}")
         for protocol, matrix in record.confusion.items()
     }
-    if series := {key: [curve] for key, curve in record.curves.items() if not key.startswith(("step/", "time/"))}:
+    if series := {key: [curve] for key, curve in record.curves.items() if not key.startswith(("step/", *MACHINE))}:
         found["curves.png"] = curves_png(series, info.name)
     return found
 

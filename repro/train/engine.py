@@ -19,7 +19,7 @@ from repro.errors import UserError
 from repro.evaluate import score
 from repro.models.norm import count_batches
 from repro.record import Entry, Journal
-from repro.train import checkpoint
+from repro.train import checkpoint, memory
 from repro.train import state as training
 from repro.train.ends import Ends
 from repro.train.graph import Graphed, possible
@@ -90,6 +90,7 @@ def fit(
     if len(entries) != done:
         raise UserError(f"{journal.path}: holds {len(entries)} epochs but the checkpoint {done}; --force begins anew")
     graphed = captured or (Graphed(stepper, optimizer) if graph and possible(stepper, optimizer) else None)
+    memory.begin(stepper.device)
     every_step = epochs * stepper.steps <= EVERY_STEP
     ends = Ends(folder, on_epoch, late=graphed is not None)
     if part_of:
@@ -115,6 +116,8 @@ def fit(
                 metrics["val/trained_before"] = float(held.trained_before)
             metrics["lr"] = schedule(epoch, 0.0, history)
             metrics["time/epoch_s"] = rounded([perf_counter() - began])[0]
+            if (held_gb := memory.peak_gb(stepper.device)) is not None:
+                metrics["gpu/mem_gb"] = held_gb
             if improves(metrics, history, selection_metric(held)):
                 logits["best_val_loss"] = logits["last"]
             entries.append(journal.append(epoch, metrics, steps))

@@ -1,0 +1,19 @@
+"""What a training takes of its device's memory."""
+
+import torch
+
+
+def begin(device: torch.device) -> None:
+    """Look anew from here on; a run that trains beside others in one process looks with them."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_gb(device: torch.device) -> float | None:
+    """Return the most that this process has had of a CUDA device at once, in 10^9 bytes; None elsewhere.
+
+    Tensors only: PyTorch's reserve and CUDA's own part come on top. Reads a counter of the host, so nothing waits.
+    """
+    if device.type != "cuda":
+        return None
+    return round(torch.cuda.max_memory_allocated(device) / 1e9, 3)
