@@ -5,7 +5,6 @@ PYTHON  ?= python3
 VENV    ?= .venv
 PROFILE ?= auto
 SEEDS   ?= 0
-JOBS    ?= 2
 TIERS    = --tier headline --tier core
 TARGET   = $(if $(EXPERIMENT),$(or $(REPORT),$(error EXPERIMENT needs REPORT))/$(EXPERIMENT),$(or $(REPORT),--all) $(TIERS))
 PLACE    = $(if $(DEVICE),--device $(DEVICE)) $(if $(DEVICES),--devices $(DEVICES))
@@ -26,7 +25,7 @@ server: $(VENV)/.installed-server
 	$(BIN)/repro server
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -n $(or $(JOBS),4) --dist loadfile --no-loadscope-reorder
 
 # Kills, full disks, outages, races: a quarter of an hour on two cores, -long about an hour. With SAVE=1 the figures go to
 # reports/reliability.json, which `repro report` makes a page of.
@@ -35,16 +34,16 @@ SAVED    = $(if $(SAVE),--out reports/reliability.json)
 
 test-faults: $(VENV)/.installed-test $(VENV)/.installed-fuzz
 	mkdir -p .repro && rm -f $(FAULTS)
-	REPRO_FAULTS=full REPRO_FAULTS_LOG=$(FAULTS) $(BIN)/python -m pytest tests/faults -n $(JOBS) --dist loadfile; \
+	REPRO_FAULTS=full REPRO_FAULTS_LOG=$(FAULTS) $(BIN)/python -m pytest tests/faults -n $(or $(JOBS),2) --dist loadfile; \
 		held=$$?; $(BIN)/python tests/faults/gather.py $(FAULTS) $(SAVED) && exit $$held
 
 test-faults-long: $(VENV)/.installed-test $(VENV)/.installed-fuzz
 	mkdir -p .repro && rm -f $(FAULTS)
-	REPRO_FAULTS=long REPRO_FAULTS_LOG=$(FAULTS) $(BIN)/python -m pytest tests/faults -n $(JOBS) --dist loadfile; \
+	REPRO_FAULTS=long REPRO_FAULTS_LOG=$(FAULTS) $(BIN)/python -m pytest tests/faults -n $(or $(JOBS),2) --dist loadfile; \
 		held=$$?; $(BIN)/python tests/faults/gather.py $(FAULTS) $(SAVED) && exit $$held
 
-# Two Ray nodes on this machine's loopback: one is killed, and so are commands and an MLflow server.
-test-cluster: $(VENV)/.installed-test $(VENV)/.installed-ray
+# Two Ray nodes on this machine's loopback and MLflow on PostgreSQL: a node is killed, and so are commands and servers.
+test-cluster: $(VENV)/.installed-test $(VENV)/.installed-ray $(VENV)/.installed-server
 	REPRO_CLUSTER=1 $(BIN)/python -m pytest tests/cluster tests/test_fence.py tests/test_cluster_examples.py
 
 lint: $(VENV)/.installed-lint

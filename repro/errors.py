@@ -1,6 +1,7 @@
 """The one exception type a user's mistake becomes, and text that is safe to show."""
 
 import re
+from urllib.parse import unquote
 
 MOST = 2000
 # A password may hold any sign, @ and / too: with a colon before them, all up to the last @ of the word is hidden.
@@ -25,6 +26,19 @@ def printable(text: str) -> str:
     return line if len(text) <= MOST else line[:MOST] + "..."
 
 
-def redacted(text: str) -> str:
-    """Return a text without the users, passwords and tokens of the addresses in it."""
+def redacted(text: str, address: str = "") -> str:
+    """Return a text without the users, passwords and tokens of the addresses in it.
+
+    Of `address` the parts of user and password are hidden wherever they stand: what reads an address with an @ in its
+    password may take a part of that for the host, and say so.
+    """
+    for part in _parts(address):
+        text = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", "***", text)
     return _SECRETS.sub(r"\1***", _USERS.sub("//***@", text))
+
+
+def _parts(address: str) -> list[str]:
+    """Return what stands before the last @ of an address, cut where a reader of addresses may cut; longest first."""
+    before, at, _ = address.rpartition("@")
+    parts = re.split(r"[:@/?]+", before.partition("//")[2]) if at else []
+    return sorted({form for part in parts for form in (part, unquote(part)) if form}, key=len, reverse=True)

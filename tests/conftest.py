@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,15 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As a shell's background job: the commands that the tests interrupt would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+#: what takes longest, first of all where several workers share the tests: no worker has it for itself at the end
+LONGEST = (
+    "cluster/test_cluster.py", "test_docs.py", "test_engine.py", "test_execute.py", "test_cli.py", "test_browser.py",
+    "test_server.py", "test_reuse.py", "test_withdrawn.py", "test_golden_losses.py", "faults/test_kills.py",
+    "faults/test_hostile.py", "test_worth.py", "test_bench_accuracy.py", "test_bench_scale.py",
+)  # fmt: skip
+#: whose tests share nothing, and need not be one worker's
+APART = ("tests/test_docs.py",)
 
 RECIPE = {
     "data": {
@@ -28,6 +38,29 @@ RECIPE = {
     "schedule": {"name": "cosine", "t_max": 50},
     "budget": {"epochs": 50, "batch_size": 64},
 }  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """Let workers begin with the longest files."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        here = Path(__file__).parent
+        rank = {here / name: number for number, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Hand out whole files, but for those whose tests may go to any worker."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return nodeid if file in APART else file
+
+    return Scheduling(config, log)
 
 
 def build_record(epochs=50, windows=4, images=10_000, seed=0, **overrides):

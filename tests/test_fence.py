@@ -53,7 +53,8 @@ def attempt(home, ticket="", display=None, **more):
     run, few = small()
     display = display or Quiet(print)
     display.begin(run, 1, 1)
-    return local.attempt(Job(run, ticket=ticket, **more), few, Options(home, CPU, "fp32"), None, display)
+    with local.Closings(display) as closings:
+        return local.attempt(Job(run, ticket=ticket, **more), few, Options(home, CPU, "fp32"), None, display, closings)
 
 
 def elsewhere(home):

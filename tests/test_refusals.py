@@ -314,7 +314,7 @@ REFUSALS = {
     "address without a host": (uri("https://"), SMOKE, ("MLFLOW_TRACKING_URI=https://", "unset it")),
     "store in a folder": (uri("sqlite:////tmp"), SMOKE, ("sqlite:////tmp: is a folder", "/mlflow.db")),
     "store without its driver": (
-        uri("postgresql+psycopg://me:secret@127.0.0.1/x"), SMOKE, ("//***@127.0.0.1/x", "install that package"),
+        uri("postgresql+pg8000://me:secret@127.0.0.1/x"), SMOKE, ("//***@127.0.0.1/x", "install that package"),
     ),
     "file store": (file_store, SMOKE, ("MLFLOW_TRACKING_URI=./mlruns", "sqlite:///<file>")),
     "broken store": (broken_store, SMOKE, ("mlflow.db: not a readable MLflow store", "move it away")),

@@ -103,7 +103,7 @@ class Connection:
             # Every library below has a family of its own; a plain TypeError or KeyError is a mistake of ours.
             if type(error).__module__ == "builtins" and not isinstance(error, OSError | ImportError):
                 raise
-            said = line(redacted(_reason(str(error))), 300)
+            said = line(redacted(_reason(str(error)), self.store.uri), 300)
             mend = "see that it is up and writable; `repro run --offline` does without it"
             if "out-of-date" in said:
                 mend = "back it up and run `mlflow db upgrade` on it"

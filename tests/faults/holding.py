@@ -7,11 +7,13 @@ import platform
 import sqlite3
 import time
 from collections import Counter
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.pool import NullPool
 
 from repro.record import Journal, RunRecord
 from repro.track.connection import import_mlflow
@@ -77,18 +79,46 @@ def outcome(home):
     return found
 
 
-def check_mlflow(path, home, keys=None):
-    """Assert that a store shows each finished run of a state folder once, whole and ended, below a parent that is."""
-    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=30)) as db:
-        assert db.execute("pragma integrity_check").fetchone() == ("ok",)
-        runs = dict(db.execute("select run_uuid, status from runs where lifecycle_stage = 'active'"))
+@contextmanager
+def reading(store):
+    """Yield a connection to MLflow's store: its SQLite file, opened to be read only, or a database's URI."""
+    if isinstance(store, Path):
+        where = f"{store.as_uri()}?mode=ro"
+        engine = create_engine(
+            "sqlite://", creator=lambda: sqlite3.connect(where, uri=True, timeout=30), poolclass=NullPool
+        )
+    else:
+        engine = create_engine(store, poolclass=NullPool, isolation_level="REPEATABLE READ")
+    with engine.connect() as db:
+        yield db
+    engine.dispose()
+
+
+def check_pages(db):
+    """Assert that the database itself is whole: SQLite's own look; PostgreSQL checks the sum of every page it reads."""
+    if db.dialect.name == "sqlite":
+        assert db.execute(text("pragma integrity_check")).all() == [("ok",)]
+        return
+    assert db.execute(text("show data_checksums")).scalar() == "on"
+    for table in inspect(db).get_table_names():
+        db.execute(text(f'select * from "{table}"')).all()
+
+
+def check_mlflow(store, home, keys=None):
+    """Assert that a store shows each finished run of a state folder once, whole and ended, below a parent that is.
+
+    `store`: MLflow's SQLite file, or a database's URI.
+    """
+    with reading(store) as db:
+        check_pages(db)
+        runs = dict(db.execute(text("select run_uuid, status from runs where lifecycle_stage = 'active'")).all())
         tags = {run: {} for run in runs}
-        for run, key, value in db.execute("select run_uuid, key, value from tags"):
+        for run, key, value in db.execute(text("select run_uuid, key, value from tags")):
             if run in tags:
                 tags[run][key] = value
         rows = Counter()
         values = {}
-        for run, key, step, value in db.execute("select run_uuid, key, step, value from metrics"):
+        for run, key, step, value in db.execute(text("select run_uuid, key, step, value from metrics")):
             rows[run, key, step] += 1
             values[run, key, step] = value
     assert set(runs.values()) == {"FINISHED"}, runs
@@ -118,14 +148,14 @@ def starts(home):
     return {path.parent.name: len(json.loads(path.read_text())) for path in home.glob("runs/*/attempts.json")}
 
 
-def statuses(path, kind):
+def statuses(store, kind):
     """Return the statuses of a store's runs of a kind, sorted."""
-    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=30)) as db:
-        query = (
-            "select status from runs join tags using (run_uuid) "
-            "where lifecycle_stage = 'active' and key = 'repro.kind' and value = ?"
-        )
-        return sorted(status for (status,) in db.execute(query, (kind,)))
+    query = (
+        "select status from runs join tags using (run_uuid) "
+        "where lifecycle_stage = 'active' and key = 'repro.kind' and value = :kind"
+    )
+    with reading(store) as db:
+        return sorted(status for (status,) in db.execute(text(query), {"kind": kind}))
 
 
 def wait_for(condition, within=120):

@@ -237,7 +237,7 @@ def test_an_address_with_a_password_is_not_said(places, refusing, kind):
     words = CANARIES | {"canary", "password@", "password%"}
     with trial(SAID, kind) as detail:
         for command in (RUN, ("doctor",), ("ui", "--port", "5999")):
-            code, said = place.ended(place.start(*command))
+            code, said = place.ended(place.start(*command, changes=[("asks_once",)]))
             assert code in (1, 2)  # of a look around, and of a request that is refused
             assert "://***@" in said
             assert "Traceback" not in said
@@ -273,6 +273,20 @@ def test_no_password_in_the_list_of_commands(tmp_path, monkeypatch):
 )
 def test_what_is_hidden_of_an_address(text, shown):
     assert redacted(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("address", "text", "shown"),
+    [
+        ("mysql://jane:p@ss%2Fw@host/db", "no host 'ss%2Fw@host'", "no host '***@host'"),
+        ("mysql://jane:p@ss%2Fw@host/db", "no host 'ss/w@host' for jane, passed", "no host '***@host' for ***, passed"),
+        ("postgresql+psycopg://u@host/db", "u: unknown user u of host", "***: unknown user *** of host"),
+        ("http://host:5000", "host does not answer", "host does not answer"),
+        ("sqlite:////folder/mlflow.db", "folder/mlflow.db is locked", "folder/mlflow.db is locked"),
+    ],
+)
+def test_what_a_reader_of_an_address_may_say_of_it_is_hidden(address, text, shown):
+    assert redacted(text, address) == shown
 
 
 @pytest.mark.parametrize(
