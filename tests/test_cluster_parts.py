@@ -10,7 +10,7 @@ from command_line import repro, small_report
 
 from repro import environment
 from repro.errors import UserError
-from repro.execute import cluster, remote
+from repro.execute import cluster, joining, remote
 from repro.execute.cluster import Cluster
 from repro.execute.outcome import Job
 from repro.record import fence
@@ -76,7 +76,7 @@ def test_options_that_do_not_go_together_are_refused(place, arguments, message):
 @pytest.mark.parametrize("address", ["ray://10.0.0.1:10001", "head", ":6379", "head:port", "http://head:8265"])
 def test_addresses_of_another_kind_are_refused(address):
     with pytest.raises(UserError, match="expected HOST:PORT"):
-        cluster._reach(address)
+        joining._reach(address)
 
 
 def test_an_address_where_nobody_answers_is_refused_at_once():
@@ -84,7 +84,7 @@ def test_an_address_where_nobody_answers_is_refused_at_once():
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(UserError, match="no Ray cluster answers there"):
-        cluster._reach(f"127.0.0.1:{port}")
+        joining._reach(f"127.0.0.1:{port}")
 
 
 # Machines
@@ -127,6 +127,21 @@ def test_places_are_counted_by_what_a_run_takes(monkeypatch):
     assert Cluster("", "cuda", 5, None).slots() == 8  # as many as there are CPUs
     with pytest.raises(UserError, match=r"what a run takes \(9 CPUS\)"):
         Cluster("", "cpu", 1, 9).examine(None, "fp32", True)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "late", "smallest"), [((150.0, 80.0), 0, 80.0), ((150.0, None), 0, None), ((150.0,), 1, None)]
+)
+def test_the_smallest_gpu_of_machines_that_all_answered_counts(monkeypatch, sizes, late, smallest):
+    """Runs are given parts of it; where one is not known, no measured memory is counted on."""
+    looks = [remote.Look("", "bf16", size) for size in sizes]
+    monkeypatch.setattr(Cluster, "places", lambda _self: {str(i): 1 for i in range(len(sizes) + late)})
+    monkeypatch.setattr(Cluster, "_looks", lambda *_: (looks, late))
+    made = Cluster("", "cuda", 8, None)
+    assert made.demands(12.0)["num_gpus"] == 1 / 8
+    assert made.examine(None, "bf16", True) == "bf16"
+    assert made.demands(12.0)["num_gpus"] == (0.2 if smallest else 1 / 8)  # (12 x 1.25 + 1) / 80
+    assert made.gpu_gb == smallest
 
 
 # A task

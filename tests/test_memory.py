@@ -39,6 +39,16 @@ def test_on_cuda_the_peak_since_the_beginning_counts(monkeypatch):
     assert memory.peak_gb(CUDA) == 2.346
 
 
+def test_the_smallest_device_counts(monkeypatch):
+    sizes = [150_000_000_000, 80_000_000_000]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(sizes))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda i: SimpleNamespace(total_memory=sizes[i]))
+    assert memory.least_gb("cuda") == 80.0
+    assert memory.least_gb("cpu") is None
+    sizes.clear()
+    assert memory.least_gb("cuda") is None
+
+
 def test_it_is_no_part_of_what_two_machines_must_agree_on(home, make_record):
     record = make_record(epochs=2, images=200)
     one, other = (

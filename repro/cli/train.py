@@ -58,10 +58,10 @@ def on_cluster(address: str | None, device: str | None, devices: list[str] | Non
     """Join a Ray cluster until the command ends: the named one, that of $RAY_ADDRESS, or one of this machine."""
     if devices is not None:
         raise UserError("--devices and --executor ray: Ray chooses the devices; give --device cuda or cpu")
-    from repro.execute import cluster
+    from repro.execute import joining
 
     address = address or os.environ.get("RAY_ADDRESS", "").strip()
-    return click.get_current_context().with_resource(cluster.joined(address, device, concurrent))
+    return click.get_current_context().with_resource(joining.joined(address, device, concurrent))
 
 
 @click.command()

@@ -27,7 +27,9 @@ from repro.run import Options, folder_of, starts
 from repro.track import RunInfo, Tracker
 
 RETRIES = 3  # times that a run is taken up again where its machine or its process is lost
-SPARE = 2  # tasks that wait in the cluster, so that no place is empty while this process is told
+#: tasks that wait in the cluster, so that no place is empty while this process is told. None on CPUs: Ray gives away
+#: the CPU of a task that waits for its message to be taken, and more runs than there are cores would be at work
+SPARE = {"cuda": 2, "cpu": 0}
 MESSAGES = 256  # that wait for the display; then those who send wait
 LOOK_S = 0.25
 
@@ -70,7 +72,7 @@ class Tasks(Pool):
         self.jobs = {job.run.key: job for job in jobs}
         self.started: set[str] = set()
         self.tasks: dict[Any, Job] = {}  # by reference
-        self.make = self.ray.remote(remote.make).options(max_retries=RETRIES, **cluster.demands)
+        self.make = self.ray.remote(remote.make)
         self.messages = self._queue()
 
     def _queue(self) -> Any:
@@ -83,10 +85,11 @@ class Tasks(Pool):
 
     def submit(self) -> None:
         """Hand out as many runs as there are places, and a few."""
-        while self.waiting and len(self.tasks) < self.cluster.slots() + SPARE:
+        while self.waiting and len(self.tasks) < max(1, self.cluster.slots()) + SPARE[self.cluster.kind]:
             job = replace(self.waiting.pop(0), ticket=uuid4().hex)
             deadline = None if job.left_s is None else time.time() + job.left_s - (time.monotonic() - self.began)
-            self.tasks[self.make.remote(job, deadline, self.order, Channel(self.messages))] = job
+            make = self.make.options(max_retries=RETRIES, **self.cluster.demands(job.memory_gb))
+            self.tasks[make.remote(job, deadline, self.order, Channel(self.messages))] = job
 
     def listen(self) -> None:
         """Show what the runs say, waiting a moment for it."""

@@ -29,6 +29,7 @@ from repro.execute.worker import Relay, Said
 from repro.record import fence, write_atomically
 from repro.run import Options, folder_of
 from repro.track import Tracker
+from repro.train import memory
 
 NAME = "shared-id"  # in the state folder; who reads the same words there sees the same folder
 
@@ -47,10 +48,14 @@ class Order:
 
 @dataclass(frozen=True)
 class Look:
-    """What a machine has to say of itself: `reason` why no run can be made there, empty where one can."""
+    """What a machine has to say of itself: `reason` why no run can be made there, empty where one can.
+
+    `gpu_gb`: the memory of its smallest GPU that this look was given, in 10^9 bytes.
+    """
 
     reason: str
     precision: str = ""
+    gpu_gb: float | None = None
 
 
 class Channel(Protocol):
@@ -105,7 +110,7 @@ def look(home: Path, shared: str, kind: str, commit: str) -> Look:
         return Look(f"a machine of the cluster has commit {here} of this suite, and here it is {commit}; install one")
     if kind == "cuda" and not torch.cuda.is_available():
         return Look("PyTorch sees no CUDA device on a machine of the cluster that has one; install a CUDA build there")
-    return Look("", environment.pick_precision("auto", torch.device(kind)))
+    return Look("", environment.pick_precision("auto", torch.device(kind)), memory.least_gb(kind))
 
 
 def make(job: Job, deadline: float | None, order: Order, channel: Channel) -> Outcome:

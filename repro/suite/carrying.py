@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,9 @@ from repro.execute.drawing import Drawer
 from repro.execute.outcome import Job, Outcome
 from repro.execute.remote import Order, share
 from repro.progress.training import Lines
+from repro.report import evidence
 from repro.spec import ledger
+from repro.suite import memory
 from repro.suite.forecasting import estimate, foresee, threads_of
 from repro.suite.planning import Plan
 from repro.suite.summarising import summarise
@@ -80,6 +83,9 @@ def _on_cluster(
 ) -> list[Outcome]:  # fmt: skip
     from repro.execute import ray
 
+    if cluster.kind == "cuda":
+        most = memory.measured(plan.runs, evidence.read(plan.options.home, plan.reports_dir), plan.options)
+        jobs = [replace(job, memory_gb=most.get(job.run.key)) for job in jobs]
     shared, uri = share(plan.options.home), os.environ.get("MLFLOW_TRACKING_URI", "").strip()
     order = Order(plan.profile, plan.options, cluster.threads, shared, offline, uri)
     return ray.run_all(jobs, plan.provide(), order, cluster, tracker=tracker, work=work, display=display)

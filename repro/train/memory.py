@@ -17,3 +17,11 @@ def peak_gb(device: torch.device) -> float | None:
     if device.type != "cuda":
         return None
     return round(torch.cuda.max_memory_allocated(device) / 1e9, 3)
+
+
+def least_gb(kind: str) -> float | None:
+    """Return the memory of the smallest CUDA device that this process sees, in 10^9 bytes; None without one."""
+    if kind != "cuda":
+        return None
+    devices = range(torch.cuda.device_count())
+    return min((torch.cuda.get_device_properties(i).total_memory / 1e9 for i in devices), default=None)
