@@ -81,7 +81,15 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 
 def commit() -> dict[str, Any]:
-    """Return the checkout's commit, whether tracked files differ from it, and a hash of the difference."""
+    """Return the checkout's commit, whether tracked files differ from it, and a hash of the difference.
+
+    Looked up once a process: what it runs is what it has loaded, whatever the checkout becomes meanwhile.
+    """
+    return dict(_commit())
+
+
+@cache
+def _commit() -> dict[str, Any]:
     root = Path(__file__).resolve().parents[1]
     head = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
     if head is None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from repro.cli import accuracy, overhead, speed, timing
+from repro.cli import accuracy, overhead, scaling, speed, timing
 from repro.cli.options import deliver, home, place_of, reports_option
 
 
@@ -16,6 +16,7 @@ def bench() -> None:
 
 for command in (
     speed.step, speed.epoch, speed.variants, speed.suite, timing.time, accuracy.accuracy, overhead.tracking,
+    scaling.scale,
 ):  # fmt: skip
     bench.add_command(command)
 

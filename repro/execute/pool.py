@@ -56,13 +56,14 @@ class Pool:
     def skip(self, options: Options) -> None:
         """Do what needs no training here, so that no process is started for it: what is done, or has no time left."""
         todo, self.waiting = self.waiting, []
+        here: list[Job] = []
         for job in todo:
             folder = folder_of(job.run, options.home)
             unfinished = job.force or finished_record(folder) is None or withdrawn_record(folder, job.withdrawn)
-            if unfinished and (job.left_s is None or job.left_s > 0):
-                self.waiting.append(job)
+            left = job.left_s is None or job.left_s > 0
+            (self.waiting if unfinished and left else here).append(job)
         with Closings(self.display) as closings:
-            for job in [job for job in todo if job not in self.waiting]:
+            for job in here:
                 self.begun += 1
                 self.display.begin(job.run, self.begun, self.total)
                 outcome = attempt(job, self.dataset, options, self.tracker, self.display, closings)

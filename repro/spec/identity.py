@@ -71,15 +71,17 @@ def runs_of(
 
     An experiment with a fresh network a fold has a run a fold, counted from 1.
     """
+    sharing: dict[str, tuple[str, ...]] = {}
+    for each in report.experiments.values():
+        sha = recipe_hash(each.recipe)
+        sharing[sha] = (*sharing.get(sha, ()), each.id)
+    hashed = [(experiment, recipe_hash(experiment.recipe)) for experiment in experiments]
     runs: dict[str, Run] = {}
     for seed in seeds:
-        for experiment in experiments:
-            sha = recipe_hash(experiment.recipe)
-            sharing = tuple(e.id for e in report.experiments.values() if recipe_hash(e.recipe) == sha)
+        for experiment, sha in hashed:
             for fold in folds_of(experiment.recipe):
                 key = run_key(report.id, sha, seed, fold, data, profile)
-                runs.setdefault(
-                    key,
-                    Run(report.id, sharing, experiment.recipe, seed, fold, profile, data, experiment.tier, key),
-                )
+                named = sharing.get(sha, ())
+                run = Run(report.id, named, experiment.recipe, seed, fold, profile, data, experiment.tier, key)
+                runs.setdefault(key, run)
     return list(runs.values())
