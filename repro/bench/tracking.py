@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -22,6 +23,7 @@ import torch
 from repro import environment
 from repro.bench.beside import OneThread, Steps
 from repro.bench.distance import distant
+from repro.bench.idle import look
 from repro.errors import UserError
 from repro.record import Journal, RunRecord, read_records
 from repro.track import RunInfo, Tracker, server, store
@@ -77,6 +79,7 @@ def run(
 
     The shares are of a run of `epochs` epochs of `seconds` each; `delay_s` is the round trip to the far server.
     """
+    seen = look(torch.device("cpu"))
     with tempfile.TemporaryDirectory(prefix="repro-") as folder, ExitStack() as stack:
         stack.enter_context(OneThread())
         stores, left = _stores(Path(folder), delay_s, stack)
@@ -92,7 +95,9 @@ def run(
     rows = [_row(name, shown, epochs, seconds) for name, shown in made.items()]
     machine = environment.describe(torch.device("cpu")) | {"mlflow": version("mlflow")}
     return {
-        "benchmark": "tracking", "schema": SCHEMA, "machine": machine, "record": record.run_key,
+        "benchmark": "tracking", "schema": SCHEMA, "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine, "before": {"idle": seen.idle, "busy_pct": seen.busy_pct, "others": seen.others},
+        "record": record.run_key,
         "shown_epochs": record.epochs_done, "repeats": repeats, "epochs": epochs, "seconds": seconds,
         "round_trip_ms": 1000 * delay_s, "left_out": left, "rows": rows,
     }  # fmt: skip

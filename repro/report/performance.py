@@ -8,7 +8,7 @@ from typing import Any
 
 from repro.errors import UserError
 from repro.judge import timings
-from repro.report import accuracy, scales, speeds
+from repro.report import accuracy, overheads, scales, speeds
 from repro.report.markdown import Md, code, join, md, number, plural, table
 from repro.report.speed_parts import busy, machine, peaks, ratio, share
 
@@ -173,5 +173,5 @@ def _seconds(values: tuple[float, ...]) -> str:
 
 _SECTIONS: dict[str, Callable[[Mapping[str, Any], str], Iterator[str]]] = {
     "step": _step, "epoch": _epoch, "variants": speeds.variants, "suite": speeds.suite, "augment": _augment,
-    "accuracy": accuracy.section, "scale": scales.section,
+    "accuracy": accuracy.section, "tracking": overheads.section, "scale": scales.section,
 }  # fmt: skip

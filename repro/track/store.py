@@ -7,6 +7,7 @@ lock, and renamed when it is whole.
 
 import os
 import re
+import socket
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -18,6 +19,8 @@ from filelock import FileLock
 
 from repro.errors import UserError, redacted
 
+REACH_S = 10.0
+PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 #: tables that every whole store has
 TABLES = frozenset({"alembic_version", "experiments", "runs", "metrics"})
 
@@ -66,11 +69,13 @@ def _host(uri: str) -> str | None:
 def ensure(store: Store, migrate: Callable[[Path], None]) -> None:
     """Make the SQLite file if there is none: under the lock, migrated under a temporary name, synced, renamed.
 
-    Raises UserError for a file that is not a whole MLflow store, and for a folder that cannot be written.
+    Raises UserError for a file that is not a whole MLflow store, for a folder that cannot be written, and for a
+    database server that does not answer.
     """
     try:
         store.lock.parent.mkdir(parents=True, exist_ok=True)
         if store.path is None:
+            reach(store)
             return
         with FileLock(store.lock):
             if store.path.exists() and store.path.stat().st_size:
@@ -83,6 +88,26 @@ def ensure(store: Store, migrate: Callable[[Path], None]) -> None:
         raise UserError(
             f"{store.lock.parent}: cannot hold the MLflow store ({reason}); set {named} to another place"
         ) from error
+
+
+def reach(store: Store) -> None:
+    """Find out in seconds whether a database server answers: MLflow would try for minutes, and say nothing."""
+    if store.uri.startswith(("http://", "https://")):
+        return
+    from sqlalchemy.engine import make_url
+
+    url = make_url(store.uri)
+    url.get_dialect().import_dbapi()  # its driver is missed first
+    port = url.port or PORTS.get(url.get_backend_name())
+    if not url.host or url.host.startswith("/") or port is None:
+        return  # a socket of this machine
+    try:
+        socket.create_connection((url.host, port), timeout=REACH_S).close()
+    except (OSError, ValueError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        raise UserError(
+            f"MLflow at {store.shown}: no database answers there ({reason}); see that it is up, or use --offline"
+        ) from None
 
 
 def _make(path: Path, migrate: Callable[[Path], None]) -> None:

@@ -64,13 +64,6 @@ def times_nothing():
     repro.suite.forecasting.calibrate = lambda *_, **__: {}
 
 
-def asks_once():
-    """Let MLflow ask a database once, which it would go on asking for a hundred seconds where nobody answers."""
-    import mlflow.store.db.utils
-
-    mlflow.store.db.utils.MAX_RETRY_COUNT = 1
-
-
 def slow_epochs(seconds):
     """Let an epoch last longer, so that there is time for something to happen in it."""
     from repro.train.step import Stepper
