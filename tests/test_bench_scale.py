@@ -356,7 +356,7 @@ def test_the_page_shows_overhead_efficiency_and_what_was_missed(tmp_path):
     text = page(tmp_path, result())
     assert "## At scale (`scale.json`)" in text
     assert "| 1 | 5.5 | 210.0 | 5.0 | 10.0, target 50 met | 12.3 | 1.2 | 100 % | 100 % |" in text
-    assert "60.0, target 50 **missed** | 12.3 | 1.2 | 80 %, target 90% **missed** | 75 % |" in text
+    assert "60.0, target 50 **missed** | 12.3 | 1.2 | 80 %, target 90 % **missed** | 75 % |" in text
     assert "110 ms a run for the first 500, 154 ms for the last 500; of CPU time 80 and 120 ms." in text
     assert "| repro status | 12.3 | 9.87 | 150 | – |" in text
     assert "| MLflow: a page | 0.5 | 0.45 | 220 | 100 |" in text

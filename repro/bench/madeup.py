@@ -6,14 +6,13 @@ in `-synthetic`, and so does its command.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count, islice
 
 import numpy as np
 
 from repro.record import RunRecord
-from repro.spec.identity import Run, recipe_hash, resolved, run_key, runs_of
+from repro.spec.identity import Run, recipe_hash, resolved, runs_of
 from repro.spec.schema import Report
 
 ENV = {
@@ -32,14 +31,11 @@ def runs(reports: Mapping[str, Report], data: str, number: int) -> list[Run]:
 
     `data`: the fingerprints of the embedded sample, "train:test".
     """
-    each = [
-        run for report in reports.values() for run in runs_of(report, report.experiments.values(), [0], data, PROFILE)
-    ]
-    hashes = [recipe_hash(run.recipe) for run in each]  # once: a seed changes nothing in it
     found = (
-        replace(run, seed=seed, key=run_key(run.report, sha, seed, run.fold, data, PROFILE))
+        run
         for seed in count()
-        for run, sha in zip(each, hashes, strict=True)
+        for report in reports.values()
+        for run in runs_of(report, report.experiments.values(), [seed], data, PROFILE)
     )
     return list(islice(found, number))
 

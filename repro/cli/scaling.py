@@ -111,10 +111,10 @@ def _executor(found: dict[str, Any]) -> None:
     rows = [
         (
             f"{row['workers']}", f"{row['wall_s']:.1f}", f"{row['first_s']:.1f}", f"{row['ready_s']:.1f}",
-            f"{row['runs_per_s']:.1f}", f"{row['overhead_ms']:.1f}", _goal(row["target_ms"], "{:g}"), _met(row["met"]),
-            f"{row['inside_ms']:.1f}", f"{row['parent_ms']:.1f}", _goal(row["efficiency"], "{:.0%}"),
-            _goal(row["efficiency_target"], "{:.0%}"), _met(row["efficiency_met"]),
-            _goal(row["efficiency_whole"], "{:.0%}"),
+            f"{row['runs_per_s']:.1f}", f"{row['overhead_ms']:.1f}", _goal(row["target_ms"]), _met(row["met"]),
+            f"{row['inside_ms']:.1f}", f"{row['parent_ms']:.1f}", _share(row["efficiency"]),
+            _share(row["efficiency_target"]), _met(row["efficiency_met"]),
+            _share(row["efficiency_whole"]),
         )
         for row in found["rows"]
     ]  # fmt: skip
@@ -145,8 +145,12 @@ def _mlflow(found: dict[str, Any] | None) -> None:
     table.show(("then", "seconds", "CPU, s", "peak, MiB"), rows, numbers=(1, 2, 3), echo=click.echo)
 
 
-def _goal(value: float | None, form: str) -> str:
-    return "-" if value is None else form.format(value)
+def _goal(value: float | None) -> str:
+    return "-" if value is None else f"{value:g}"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.0f} %"
 
 
 def _met(met: bool | None) -> str:

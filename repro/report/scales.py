@@ -1,6 +1,6 @@
 """The section of what the suite costs at scale: many runs on many workers, and many runs in MLflow."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from repro.report.markdown import DASH, Md, code, md, number, plural, table
@@ -44,15 +44,15 @@ def _executor(found: Mapping[str, Any]) -> Iterator[str]:
 def _line(row: Mapping[str, Any]) -> list[Any]:
     return [
         number(row["workers"]), number(row["ready_s"], 1), number(row["wall_s"], 1), number(row["runs_per_s"], 1),
-        _held(number(row["overhead_ms"], 1), row["target_ms"], "{:g}", row["met"]), number(row["inside_ms"], 1),
+        _held(number(row["overhead_ms"], 1), row["target_ms"], number, row["met"]), number(row["inside_ms"], 1),
         number(row["parent_ms"], 1),
-        _held(_share(row["efficiency"]), row["efficiency_target"], "{:.0%}", row["efficiency_met"]),
+        _held(_share(row["efficiency"]), row["efficiency_target"], _share, row["efficiency_met"]),
         _share(row["efficiency_whole"]),
     ]  # fmt: skip
 
 
-def _held(shown: str, target: float | None, form: str, reached: bool | None) -> str | Md:
-    return shown if target is None else md("{}, target {} {}", shown, form.format(target), met(reached))
+def _held(shown: str, target: float | None, form: Callable[[float], str], reached: bool | None) -> str | Md:
+    return shown if target is None else md("{}, target {} {}", shown, form(target), met(reached))
 
 
 def _share(value: float | None) -> str:
