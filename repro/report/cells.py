@@ -40,21 +40,22 @@ def bullets(lines: Iterable[Any]) -> Md:
 
 
 def glance_table(rows: Iterable[Row], profile: str, report: bool = True) -> Md:
-    """The overview's table: report, claim, verdict, published, ours, difference, n; `report` keeps the first column."""
-    lines = [
-        [
-            Md(f"[{row.report}]({row.report}/report.md)"),
-            claim_name(row),
-            prose(verdict(row, profile, short=True)),
-            published(row),
-            ours(row),
-            difference(row),
-            row.n or "",
-        ]
-        for row in rows
+    """The overview's table: report, claim, verdict, published, ours, difference, interval, margin, n.
+
+    `report` keeps the first column; interval and margin are there where a row has them.
+    """
+    rows = list(rows)
+    columns: list[Column] = [
+        ("Report", "l", lambda row: Md(f"[{row.report}]({row.report}/report.md)")),
+        ("Claim", "l", claim_name),
+        ("Verdict", "l", lambda row: prose(verdict(row, profile, short=True))),
+        ("Published", "r", published),
+        ("Ours", "r", ours),
+        ("Difference", "r", difference),
+        *_judged(rows),
+        ("n", "r", lambda row: row.n or ""),
     ]
-    head, align = ["Report", "Claim", "Verdict", "Published", "Ours", "Difference", "n"], "lllrrrr"
-    return table(head, align, lines) if report else table(head[1:], align[1:], [line[1:] for line in lines])
+    return _table(columns if report else columns[1:], rows)
 
 
 def headline_table(rows: Iterable[Row], profile: str) -> Md | str:

@@ -20,6 +20,7 @@ from repro.report.badges import badges, report_badge
 from repro.report.brackets import budget_table, printed_table
 from repro.report.ladders import glance_checklist
 from repro.report.markdown import Md, code, escape, plural, prose
+from repro.report.totals import claims_table, minutes_said, runs_table, took_table
 from repro.report.verdicts import verdicts_json
 from repro.spec.schema import Report
 from repro.spec.withdrawn import Struck
@@ -117,7 +118,7 @@ def _overview(
     reports: dict[str, Report], rows: list[Row], records: list[RunRecord], profile: str, speed: bool, tried: bool,
     gone: list[Struck],
 ) -> str:  # fmt: skip
-    headline = [row for row in rows if row.headline]
+    headline, ours = [row for row in rows if row.headline], [r for r in records if r.report in reports]
     rest = [
         (report, [row for row in rows if row.report == name and not row.headline])
         for name, report in sorted(reports.items())
@@ -138,8 +139,12 @@ def _overview(
         claims=plural(len(rows), "claim"),
         labels=cells.label_table(labels) if profile == "full" else "",
         states=", ".join(f"{words.count(word)} {word}" for word in order if word in words),
-        runs=plural(sum(record.report in reports for record in records), "run record"),
+        runs=plural(len(ours), "run record"),
         provisional=cells.provisional_note(rows) if profile == "full" else "",
+        coverage=claims_table(rows) if profile == "full" else "",
+        progress=runs_table(reports, records) if profile == "full" else "",
+        took=took_table(ours),
+        minutes=minutes_said(ours),
         checklist=glance_checklist(reports),
         withdrawn=plural(len(gone), "record") if gone else "",
         speed=speed,

@@ -1,0 +1,126 @@
+"""How far the suite is, for the overview: claims by what stands behind them, runs made and missing, what they took."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from repro.judge.claims import Row
+from repro.judge.records import Pool, by_seed
+from repro.judge.records import number as finite
+from repro.record import RunRecord
+from repro.report.markdown import Md, escape, number, table
+from repro.report.tables import SEEDS_OF_TIER
+from repro.report.values import EXACT
+from repro.spec import cost, throughput
+from repro.spec.schema import Report
+
+#: what a claim counts as, in the order of the table's columns
+BEHIND = ("judged from runs", "by arithmetic", "not run", "not testable", "not judged")
+
+
+def behind(row: Row) -> str:
+    """Return which of `BEHIND` a claim counts as; causes named and guesses made count as not testable."""
+    word = row.verdict.word if row.verdict else row.state
+    if word in ("explanation", "conjecture"):
+        return "not testable"
+    if word in BEHIND:
+        return word
+    return "by arithmetic" if row.kind in EXACT else "judged from runs"
+
+
+def claims_table(rows: Sequence[Row]) -> Md:
+    """A line a report: its claims by what stands behind them, and how many of the judged ones are provisional."""
+    lines = []
+    for name, own in [*_by_report(rows), ("Together", list(rows))]:
+        counts = Counter(behind(row) for row in own)
+        judged, *others = (counts[kind] for kind in BEHIND)
+        provisional = sum(row.provisional and behind(row) == BEHIND[0] for row in own)
+        lines.append([_link(name), len(own), judged, provisional, *others])
+    first, *rest = (kind.capitalize() for kind in BEHIND)
+    return table(["Report", "Claims", first, "Of these provisional", *rest], "lrrrrrrr", lines)
+
+
+def runs_table(reports: Mapping[str, Report], records: Sequence[RunRecord]) -> Md:
+    """A line a report: seeds done of those asked for, by tier, and an estimate of what the others would take.
+
+    Experiments that share their runs count once, in the most important tier that has them.
+    """
+    lines, sums, minutes = [], Counter[str](), 0.0
+    for name, report in sorted(reports.items()):
+        pool, done, wanted, missing = Pool(report, records, {}, "full"), Counter[str](), Counter[str](), 0.0
+        for price in cost.priced({name: report}):
+            if price.same_as is not None:
+                continue
+            experiment, seeds = price.experiment, SEEDS_OF_TIER[price.experiment.tier]
+            there = set(by_seed(experiment.recipe, pool.chosen(experiment.id))) & set(seeds)
+            done[experiment.tier] += len(there)
+            wanted[experiment.tier] += len(seeds)
+            missing += price.cost.minutes * (len(seeds) - len(there))
+        sums.update({f"{tier} done": n for tier, n in done.items()} | wanted)
+        minutes += missing
+        lines.append([_link(name), *(_of(done[tier], wanted[tier]) for tier in cost.TIERS), number(missing)])
+    together = (_of(sums[f"{tier} done"], sums[tier]) for tier in cost.TIERS)
+    head = ["Report", *(tier.capitalize() for tier in cost.TIERS), "Missing, minutes"]
+    return table(head, "l" + "r" * (len(head) - 1), [*lines, ["Together", *together, number(minutes)]])
+
+
+def _of(done: int, wanted: int) -> str:
+    return f"{done} of {wanted}" if wanted else ""
+
+
+@dataclass
+class _Sum:
+    """What some runs took: seconds, images, operations, and joules of those of which they are known."""
+
+    runs: int = 0
+    seconds: float = 0.0
+    images: float = 0.0
+    flop: float = 0.0
+    energies: list[float] = field(default_factory=list)
+
+    def add(self, record: RunRecord, an_image: int | None) -> None:
+        seconds = finite(record.seconds) or 0.0
+        images = seconds * (finite(record.images_per_s) or 0.0)
+        self.runs += 1
+        self.seconds += seconds
+        self.images += images
+        self.flop += images * (an_image or 0)
+        if (energy := finite(record.energy_j)) is not None:
+            self.energies.append(energy)
+
+    def cells(self) -> list[str]:
+        of = f" ({len(self.energies)} of {self.runs} runs)" if len(self.energies) < self.runs else ""
+        kwh = f"{sum(self.energies) / 3.6e6:,.2f}{of}" if self.energies else ""
+        pace = [number(self.images / self.seconds), number(self.flop / self.seconds / 1e12, 2)] if self.seconds else []
+        return [str(self.runs), number(self.seconds / 60), *(pace or ["", ""]), kwh]
+
+
+def took_table(records: Iterable[RunRecord]) -> Md | str:
+    """A line a device and class of computing: runs, minutes, throughput, energy; nothing where there is no run."""
+    operations: dict[str, int | None] = {}  # of an image; runs of one recipe share them
+    sums: dict[tuple[str, str], _Sum] = defaultdict(_Sum)
+    for record in records:
+        if record.recipe_hash not in operations:
+            operations[record.recipe_hash] = throughput.operations(record)
+        sums[str(record.env.get("device")), record.env_class].add(record, operations[record.recipe_hash])
+    head = ["Device", "Class", "Runs", "Minutes", "Images/s", "TFLOP/s", "kWh"]
+    return table(head, "llrrrrr", [[*where, *sums[where].cells()] for where in sorted(sums)]) if sums else ""
+
+
+def minutes_said(records: Iterable[RunRecord]) -> str:
+    """Say how many minutes the runs took on GPUs and on CPUs."""
+    sums = {True: 0.0, False: 0.0}
+    for record in records:
+        sums[record.env_class.startswith("cuda")] += finite(record.seconds) or 0.0
+    return f"{sums[True] / 60:,.0f} minutes on GPUs, {sums[False] / 60:,.0f} on CPUs"
+
+
+def _by_report(rows: Iterable[Row]) -> list[tuple[str, list[Row]]]:
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row.report].append(row)
+    return sorted(found.items())
+
+
+def _link(name: str) -> Md:
+    return escape(name) if name == "Together" else Md(f"[{name}]({name}/report.md)")

@@ -1,0 +1,82 @@
+"""The overview's sums: every claim and every seed asked for counted once, rates that are totals over totals."""
+
+import re
+from dataclasses import replace
+
+import golden_demo
+import pytest
+from golden_demo import demo, make
+
+from repro.report import tables, totals
+from repro.spec import cost, throughput
+from repro.spec.loading import load_all
+
+
+def cells(table):
+    """Return a table's lines as lists of cells, by the first of them without its link."""
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    return {re.sub(r"\[(\w+)\].*", r"\1", line[0]): line[1:] for line in lines}
+
+
+@pytest.fixture(scope="module")
+def reports():
+    return load_all()
+
+
+def test_every_claim_is_counted_once_and_in_one_column(reports):
+    table = cells(totals.claims_table(tables.rows(reports, [])))
+    assert list(table) == [*sorted(reports), "Together"]
+    for name, (claims, judged, provisional, *others) in table.items():
+        asked = [report for report in reports.values() if name in (report.id, "Together")]
+        assert int(claims) == sum(len(report.claims) for report in asked)
+        assert int(claims) == sum(map(int, (judged, *others)))
+        assert (judged, provisional) == ("0", "0")  # no run, nothing judged from one
+
+
+def test_claims_judged_from_runs_are_provisional_below_three():
+    report = {"demo2020": demo()}
+    for seeds, some in ((1, True), (3, False)):
+        runs = [make(demo(), "base", seed) for seed in range(seeds)]
+        own = [row for row in tables.rows(report, runs) if row.experiments in ((), ("base",))]
+        _, judged, provisional, *_ = cells(totals.claims_table(own))["Together"]
+        assert int(judged) > 0
+        assert (int(provisional) > 0) == some
+
+
+def test_runs_are_counted_as_status_does(reports):
+    table = cells(totals.runs_table(reports, []))
+    owners = {(p.report, p.experiment.id): p.cost for p in cost.priced(reports) if p.same_as is None}
+    missing = [row for row in tables.status(reports, []) if (row["report"], row["experiment"]) in owners]
+    minutes = sum(owners[row["report"], row["experiment"]].minutes * len(row["missing"]) for row in missing)
+    *tiers, last = table["Together"]
+    assert float(last.replace(",", "")) == pytest.approx(minutes, abs=0.5)
+    for tier, said in zip(cost.TIERS, tiers, strict=True):
+        wanted = sum(len(row["missing"]) for row in missing if row["tier"] == tier)
+        assert said == (f"0 of {wanted}" if wanted else "–")
+
+
+def test_a_run_that_is_done_is_not_missing():
+    report = {"demo2020": demo()}
+    records = list(golden_demo.read_golden()[0].values())
+    status = tables.status(report, records)
+    headline = [row for row in status if row["tier"] == "headline"]
+    first, *_ = cells(totals.runs_table(report, records))["demo2020"]
+    done, wanted = map(int, first.split(" of "))
+    assert wanted - done == sum(len(row["missing"]) for row in headline)
+    assert done > 0
+
+
+def test_rates_are_totals_over_totals_and_energy_says_of_how_many_runs():
+    slow = replace(make(demo(), "base", 0), seconds=300.0, images_per_s=100.0, energy_j=3.6e6)
+    fast = replace(make(demo(), "base", 1), seconds=100.0, images_per_s=500.0, energy_j=None)
+    (line,) = cells(totals.took_table([slow, fast])).values()
+    _, runs, minutes, pace, tflops, energy = line
+    images_per_s = (300 * 100 + 100 * 500) / 400
+    assert (runs, minutes, float(pace)) == ("2", "7", images_per_s)
+    assert float(tflops) == pytest.approx(throughput.operations(slow) * images_per_s / 1e12, abs=0.005)
+    assert energy == "1.00 (1 of 2 runs)"
+    assert totals.minutes_said([slow, replace(fast, env_class="cpu-fp32-relaxed-n1")]) == "5 minutes on GPUs, 2 on CPUs"
+
+
+def test_nothing_was_taken_where_there_is_no_run():
+    assert totals.took_table([]) == ""
