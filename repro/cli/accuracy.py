@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from repro.cli.options import budget_of, home, place_of, reports_option, seeds_of
+from repro.cli.options import budget_of, figures_options, home, place_of, seeds_of
 from repro.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,10 +36,7 @@ if TYPE_CHECKING:
     metavar="TIME",
     help="Begin no seed that would end after TIME (90s, 9m, 1.5h); the first is trained in any case.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-@click.option("--save", is_flag=True, help="Enter each seed in bench/accuracy.json in the folder of pages.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Enter each seed there.")
-@reports_option
+@figures_options("accuracy", "Add each seed")
 def accuracy(
     name: str, numbers: list[int], images: int | None, epochs: int | None, test_images: int | None, device: str,
     precision: str, budget: float | None, as_json: bool, save: bool, out: Path | None, reports_dir: Path,

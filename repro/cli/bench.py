@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from repro.cli import accuracy, overhead, scaling, speed, timing
-from repro.cli.options import deliver, home, place_of, reports_option
+from repro.cli.options import deliver, figures_options, home, place_of
+from repro.cli.shown import met
 
 
 @click.group()
@@ -29,10 +30,7 @@ for command in (
 @click.option(
     "--repeats", type=click.IntRange(1, 1000), default=7, show_default=True, help="Timings of each arm, in turn."
 )
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-@click.option("--save", is_flag=True, help="Write the figures to bench/augment.json in the folder of pages.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the figures there.")
-@reports_option
+@figures_options("augment")
 def augment(images: int, repeats: int, as_json: bool, save: bool, out: Path | None, reports_dir: Path) -> None:
     """Time augmentation on one CPU thread against Pillow and torchvision, image by image.
 
@@ -62,6 +60,6 @@ def _show(result: dict[str, Any]) -> None:
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     wanted = "-" if row["target"] is None else f"{row['target']:g}"
-    met = "" if row["met"] is None else "met" if row["met"] else "missed"
+    paces = f"{row['ours_per_s']:,.0f}", f"{row['theirs_per_s']:,.0f}"
     ratio = f"{row['ratio']:.1f} ({row['lowest']:.1f} to {row['highest']:.1f})"
-    return row["what"], f"{row['ours_per_s']:,.0f}", f"{row['theirs_per_s']:,.0f}", ratio, wanted, met, row["against"]
+    return row["what"], *paces, ratio, wanted, met(row["met"]), row["against"]

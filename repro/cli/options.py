@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,29 @@ reports_option = click.option(
     show_default=True, help="Folder of the committed pages and evidence.",
 )  # fmt: skip
 offline_option = click.option("--offline", is_flag=True, help="Leave MLflow out; records can be imported later.")
+
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+def together(*options: Decorator) -> Decorator:
+    """Return a decorator with several options, which `--help` lists in this order."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def figures_options(name: str, what: str = "Write the figures") -> Decorator:
+    """Return the options of a benchmark that keeps its figures in `bench/<name>.json`; `place_of` reads two of them."""
+    return together(
+        click.option("--json", "as_json", is_flag=True, help="Machine-readable."),
+        click.option("--save", is_flag=True, help=f"{what} to bench/{name}.json in the folder of pages."),
+        click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help=f"{what} there."),
+        reports_option,
+    )
 
 
 def place_of(save: bool, out: Path | None, saved: Path) -> Path | None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from repro.cli.options import deliver, place_of, reports_option
+from repro.cli.options import deliver, figures_options, place_of
+from repro.cli.shown import met
 
 if TYPE_CHECKING:
     from repro.track import Tracker
@@ -25,10 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--repeats", type=click.IntRange(1, 100), default=5, show_default=True, help="Runs in each store, in turn."
 )
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-@click.option("--save", is_flag=True, help="Write the figures to bench/tracking.json in the folder of pages.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the figures there.")
-@reports_option
+@figures_options("tracking")
 def tracking(
     epochs: int, seconds: float, delay: float, repeats: int, as_json: bool, save: bool, out: Path | None,
     reports_dir: Path,
@@ -68,7 +66,7 @@ def _show(result: dict[str, Any]) -> None:
             row["where"], f"{row['call_ms']:.2f}", f"{row['there_ms']:.1f}", f"{row['finish_s']:.2f}",
             f"{row['lost_s']:.2f}", f"{row['cpu_s']:.2f}",
             f"{row['waited_pct']:.2f} % ({row['lowest']:.2f} to {row['highest']:.2f})", f"{row['target']:g} %",
-            "met" if row["met"] else "missed", f"{row['total_pct']:.2f} %",
+            met(row["met"]), f"{row['total_pct']:.2f} %",
         )
         for row in result["rows"]
     ]  # fmt: skip

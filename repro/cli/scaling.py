@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from repro.cli.options import deliver, place_of, reports_option
+from repro.cli.options import deliver, figures_options, place_of
+from repro.cli.shown import met
 
 if TYPE_CHECKING:
     from repro.execute.outcome import Outcome
@@ -43,10 +44,7 @@ def workers_of(_ctx: click.Context, _param: click.Parameter, text: str) -> tuple
 @click.option(
     "--epochs", type=click.IntRange(1, 1000), default=5, show_default=True, help="Epochs of a made-up run in MLflow."
 )
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-@click.option("--save", is_flag=True, help="Write the figures to bench/scale.json in the folder of pages.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the figures there.")
-@reports_option
+@figures_options("scale")
 def scale(
     runs: int, workers: tuple[int, ...], wait: float, mlflow_runs: int, epochs: int, as_json: bool, save: bool,
     out: Path | None, reports_dir: Path,
@@ -111,9 +109,9 @@ def _executor(found: dict[str, Any]) -> None:
     rows = [
         (
             f"{row['workers']}", f"{row['wall_s']:.1f}", f"{row['first_s']:.1f}", f"{row['ready_s']:.1f}",
-            f"{row['runs_per_s']:.1f}", f"{row['overhead_ms']:.1f}", _goal(row["target_ms"]), _met(row["met"]),
+            f"{row['runs_per_s']:.1f}", f"{row['overhead_ms']:.1f}", _goal(row["target_ms"]), met(row["met"]),
             f"{row['inside_ms']:.1f}", f"{row['parent_ms']:.1f}", _share(row["efficiency"]),
-            _share(row["efficiency_target"]), _met(row["efficiency_met"]),
+            _share(row["efficiency_target"]), met(row["efficiency_met"]),
             _share(row["efficiency_whole"]),
         )
         for row in found["rows"]
@@ -151,7 +149,3 @@ def _goal(value: float | None) -> str:
 
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.0f} %"
-
-
-def _met(met: bool | None) -> str:
-    return {None: "", True: "met", False: "missed"}[met]

@@ -42,7 +42,7 @@ def _arms(row: dict[str, Any]) -> list[tuple[str, ...]]:
             DASH if arm["host_syncs"] is None else f"{arm['host_syncs']:,} in {row['steps']:,} steps",
             _number(arm["prepare_s"], 1),
             f"{found['ratio']:.2f} ({found['lowest']:.2f} to {found['highest']:.2f})" if found else "",
-            "" if first else _number(wanted, None), _met(found["met"] if found else None),
+            "" if first else _number(wanted, None), met(found["met"] if found else None),
         ))  # fmt: skip
     lines += [("", "", name, *[DASH] * 8, "not measured", DASH, "") for name in row.get("missing", {})]
     return lines
@@ -86,7 +86,7 @@ def _line(line: dict[str, Any]) -> tuple[str, ...]:
     return (
         line["name"], f"{line['runs']:,}", measured,
         minutes if line["complete"] or line["minutes"] is None else f"at least {minutes}",
-        _number(line["target"], None), _met(line["met"]), _number(line["moonshot"], None), _met(line["moonshot_met"]),
+        _number(line["target"], None), met(line["met"]), _number(line["moonshot"], None), met(line["moonshot_met"]),
     )  # fmt: skip
 
 
@@ -118,5 +118,6 @@ def _number(value: float | None, decimals: int | None = 0) -> str:
     return f"{value:g}" if decimals is None else f"{value:,.{decimals}f}"
 
 
-def _met(met: bool | None) -> str:
-    return {None: "", True: "met", False: "missed"}[met]
+def met(value: bool | None) -> str:
+    """Return `met` or `missed`; nothing where nothing was held against a target."""
+    return {None: "", True: "met", False: "missed"}[value]

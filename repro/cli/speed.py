@@ -1,13 +1,12 @@
 """The commands that time training: bench step and epoch beside published loops, variants and suite beside itself."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from repro.cli import shown
-from repro.cli.options import TIERS, budget_of, deliver, home, place_of, reports_option
+from repro.cli.options import TIERS, Decorator, budget_of, deliver, figures_options, home, place_of, together
 
 if TYPE_CHECKING:
     from repro.bench.turns import Plan
@@ -19,9 +18,9 @@ _steps = click.option(
 )
 
 
-def _shared(repeats: int, name: str, budget: str = _SHARED) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def _shared(repeats: int, name: str, budget: str = _SHARED) -> Decorator:
     """Return a decorator with the options of all these commands."""
-    options = [
+    return together(
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
         click.option(
             "--precision", type=click.Choice(("auto", "bf16", "fp32")), default="auto", show_default=True,
@@ -33,20 +32,8 @@ def _shared(repeats: int, name: str, budget: str = _SHARED) -> Callable[[Callabl
         ),
         click.option("--budget", callback=budget_of, metavar="TIME", help=budget),
         click.option("--batch", type=click.IntRange(1, 10_000), help="Images a step: to try it out, no target holds."),
-        click.option("--json", "as_json", is_flag=True, help="Machine-readable."),
-        click.option("--save", is_flag=True, help=f"Write the figures to bench/{name}.json in the folder of pages."),
-        click.option(
-            "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the figures there."
-        ),
-        reports_option,
-    ]  # fmt: skip
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
+        figures_options(name),
+    )  # fmt: skip
 
 
 @click.command()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from repro.cli.options import budget_of, home, place_of, reports_option
+from repro.cli.options import budget_of, figures_options, home, place_of
 
 if TYPE_CHECKING:
     from repro.bench.chosen import Wanted
@@ -24,10 +24,7 @@ if TYPE_CHECKING:
     "--budget", callback=budget_of, metavar="TIME", help="Stop at a round before TIME (90s, 9m, 1.5h) is over."
 )
 @click.option("--images", type=click.IntRange(1, 50_000), help="Images an epoch: to try it out, never judged.")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-@click.option("--save", is_flag=True, help="Enter the times in bench/time.json in the folder of pages.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the times there.")
-@reports_option
+@figures_options("time", "Add the times")
 def time(
     names: tuple[str, ...], ids: tuple[str, ...], epochs: int, device: str, budget: float | None, images: int | None,
     as_json: bool, save: bool, out: Path | None, reports_dir: Path,
