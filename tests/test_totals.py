@@ -8,6 +8,7 @@ import pytest
 from golden_demo import demo, make
 
 from repro.report import tables, totals
+from repro.report.values import UNTESTABLE
 from repro.spec import cost, throughput
 from repro.spec.loading import load_all
 
@@ -31,6 +32,8 @@ def test_every_claim_is_counted_once_and_in_one_column(reports):
         assert int(claims) == sum(len(report.claims) for report in asked)
         assert int(claims) == sum(map(int, (judged, *others)))
         assert (judged, provisional) == ("0", "0")  # no run, nothing judged from one
+        prose = [c for report in asked for c in report.claims if c.kind in UNTESTABLE]
+        assert int(others[2]) >= len(prose)
 
 
 def test_claims_judged_from_runs_are_provisional_below_three():

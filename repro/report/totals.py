@@ -8,9 +8,9 @@ from repro.judge.claims import Row
 from repro.judge.records import Pool, by_seed
 from repro.judge.records import number as finite
 from repro.record import RunRecord
-from repro.report.markdown import Md, escape, number, table
+from repro.report.markdown import Md, number, table
 from repro.report.tables import SEEDS_OF_TIER
-from repro.report.values import EXACT
+from repro.report.values import EXACT, UNTESTABLE
 from repro.spec import cost, throughput
 from repro.spec.schema import Report
 
@@ -20,9 +20,9 @@ BEHIND = ("judged from runs", "by arithmetic", "not run", "not testable", "not j
 
 def behind(row: Row) -> str:
     """Return which of `BEHIND` a claim counts as; causes named and guesses made count as not testable."""
-    word = row.verdict.word if row.verdict else row.state
-    if word in ("explanation", "conjecture"):
+    if row.kind in UNTESTABLE:
         return "not testable"
+    word = row.verdict.word if row.verdict else row.state
     if word in BEHIND:
         return word
     return "by arithmetic" if row.kind in EXACT else "judged from runs"
@@ -31,13 +31,31 @@ def behind(row: Row) -> str:
 def claims_table(rows: Sequence[Row]) -> Md:
     """A line a report: its claims by what stands behind them, and how many of the judged ones are provisional."""
     lines = []
-    for name, own in [*_by_report(rows), ("Together", list(rows))]:
+    for name, own in [*((_link(name), own) for name, own in _by_report(rows)), ("Together", rows)]:
         counts = Counter(behind(row) for row in own)
         judged, *others = (counts[kind] for kind in BEHIND)
         provisional = sum(row.provisional and behind(row) == BEHIND[0] for row in own)
-        lines.append([_link(name), len(own), judged, provisional, *others])
+        lines.append([name, len(own), judged, provisional, *others])
     first, *rest = (kind.capitalize() for kind in BEHIND)
     return table(["Report", "Claims", first, "Of these provisional", *rest], "lrrrrrrr", lines)
+
+
+@dataclass
+class _Seeds:
+    """Seeds by tier, done and asked for, and the minutes that the missing ones are estimated to take."""
+
+    done: Counter[str] = field(default_factory=Counter)
+    wanted: Counter[str] = field(default_factory=Counter)
+    minutes: float = 0.0
+
+    def add(self, tier: str, done: int, wanted: int, minutes: float) -> None:
+        self.done[tier] += done
+        self.wanted[tier] += wanted
+        self.minutes += (wanted - done) * minutes
+
+    def cells(self) -> list[str]:
+        each = (f"{self.done[tier]} of {self.wanted[tier]}" if self.wanted[tier] else "" for tier in cost.TIERS)
+        return [*each, number(self.minutes)]
 
 
 def runs_table(reports: Mapping[str, Report], records: Sequence[RunRecord]) -> Md:
@@ -45,31 +63,22 @@ def runs_table(reports: Mapping[str, Report], records: Sequence[RunRecord]) -> M
 
     Experiments that share their runs count once, in the most important tier that has them.
     """
-    lines, sums, minutes = [], Counter[str](), 0.0
+    together, lines = _Seeds(), []
     for name, report in sorted(reports.items()):
-        pool, done, wanted, missing = Pool(report, records, {}, "full"), Counter[str](), Counter[str](), 0.0
+        pool, own = Pool(report, records, {}, "full"), _Seeds()
         for price in cost.priced({name: report}):
-            if price.same_as is not None:
-                continue
-            experiment, seeds = price.experiment, SEEDS_OF_TIER[price.experiment.tier]
-            there = set(by_seed(experiment.recipe, pool.chosen(experiment.id))) & set(seeds)
-            done[experiment.tier] += len(there)
-            wanted[experiment.tier] += len(seeds)
-            missing += price.cost.minutes * (len(seeds) - len(there))
-        sums.update({f"{tier} done": n for tier, n in done.items()} | wanted)
-        minutes += missing
-        lines.append([_link(name), *(_of(done[tier], wanted[tier]) for tier in cost.TIERS), number(missing)])
-    together = (_of(sums[f"{tier} done"], sums[tier]) for tier in cost.TIERS)
+            if price.same_as is None:
+                experiment, wanted = price.experiment, set(SEEDS_OF_TIER[price.experiment.tier])
+                done = wanted & set(by_seed(experiment.recipe, pool.chosen(experiment.id)))
+                for seeds in (own, together):
+                    seeds.add(experiment.tier, len(done), len(wanted), price.cost.minutes)
+        lines.append([_link(name), *own.cells()])
     head = ["Report", *(tier.capitalize() for tier in cost.TIERS), "Missing, minutes"]
-    return table(head, "l" + "r" * (len(head) - 1), [*lines, ["Together", *together, number(minutes)]])
-
-
-def _of(done: int, wanted: int) -> str:
-    return f"{done} of {wanted}" if wanted else ""
+    return table(head, "l" + "r" * (len(head) - 1), [*lines, ["Together", *together.cells()]])
 
 
 @dataclass
-class _Sum:
+class _Took:
     """What some runs took: seconds, images, operations, and joules of those of which they are known."""
 
     runs: int = 0
@@ -98,7 +107,7 @@ class _Sum:
 def took_table(records: Iterable[RunRecord]) -> Md | str:
     """A line a device and class of computing: runs, minutes, throughput, energy; nothing where there is no run."""
     operations: dict[str, int | None] = {}  # of an image; runs of one recipe share them
-    sums: dict[tuple[str, str], _Sum] = defaultdict(_Sum)
+    sums: dict[tuple[str, str], _Took] = defaultdict(_Took)
     for record in records:
         if record.recipe_hash not in operations:
             operations[record.recipe_hash] = throughput.operations(record)
@@ -123,4 +132,4 @@ def _by_report(rows: Iterable[Row]) -> list[tuple[str, list[Row]]]:
 
 
 def _link(name: str) -> Md:
-    return escape(name) if name == "Together" else Md(f"[{name}]({name}/report.md)")
+    return Md(f"[{name}]({name}/report.md)")
