@@ -8,7 +8,6 @@ import pytest
 from golden_demo import demo, make
 
 from repro.report import tables, totals
-from repro.report.values import UNTESTABLE
 from repro.spec import cost, throughput
 from repro.spec.loading import load_all
 
@@ -19,21 +18,29 @@ def cells(table):
     return {re.sub(r"\[(\w+)\].*", r"\1", line[0]): line[1:] for line in lines}
 
 
+def columns(table):
+    """Return a table's columns by their heads, each as its cells by the name of the line."""
+    head = [cell.strip() for cell in table.splitlines()[0].strip("|").split("|")][1:]
+    lines = cells(table)
+    return {name: {line: int(own[place]) for line, own in lines.items()} for place, name in enumerate(head)}
+
+
 @pytest.fixture(scope="module")
 def reports():
     return load_all()
 
 
-def test_every_claim_is_counted_once_and_in_one_column(reports):
-    table = cells(totals.claims_table(tables.rows(reports, [])))
-    assert list(table) == [*sorted(reports), "Together"]
-    for name, (claims, judged, provisional, *others) in table.items():
-        asked = [report for report in reports.values() if name in (report.id, "Together")]
-        assert int(claims) == sum(len(report.claims) for report in asked)
-        assert int(claims) == sum(map(int, (judged, *others)))
-        assert (judged, provisional) == ("0", "0")  # no run, nothing judged from one
-        prose = [c for report in asked for c in report.claims if c.kind in UNTESTABLE]
-        assert int(others[2]) >= len(prose)
+def test_every_claim_is_counted_once_and_in_one_line(reports):
+    table = columns(totals.claims_table(tables.rows(reports, [])))
+    assert list(table) == [*sorted(reports), "together"]
+    for name, counts in table.items():
+        asked = [claim for report in reports.values() if name in (report.id, "together") for claim in report.claims]
+        assert counts.pop("all") == len(asked)
+        assert counts.pop("of these provisional") == counts["judged from runs"] == 0  # without runs
+        assert list(counts) == list(totals.BEHIND)
+        assert sum(counts.values()) == len(asked)
+        for kind in ("explanation", "conjecture"):
+            assert counts[kind] == sum(claim.kind == kind for claim in asked)
 
 
 def test_claims_judged_from_runs_are_provisional_below_three():
@@ -41,9 +48,9 @@ def test_claims_judged_from_runs_are_provisional_below_three():
     for seeds, some in ((1, True), (3, False)):
         runs = [make(demo(), "base", seed) for seed in range(seeds)]
         own = [row for row in tables.rows(report, runs) if row.experiments in ((), ("base",))]
-        _, judged, provisional, *_ = cells(totals.claims_table(own))["Together"]
-        assert int(judged) > 0
-        assert (int(provisional) > 0) == some
+        counts = columns(totals.claims_table(own))["together"]
+        assert counts["judged from runs"] > 0
+        assert (counts["of these provisional"] > 0) == some
 
 
 def test_runs_are_counted_as_status_does(reports):

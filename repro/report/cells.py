@@ -40,9 +40,9 @@ def bullets(lines: Iterable[Any]) -> Md:
 
 
 def glance_table(rows: Iterable[Row], profile: str, report: bool = True) -> Md:
-    """The overview's table: report, claim, verdict, published, ours, difference, interval, margin, n.
+    """The overview's table: report, claim, verdict, published, ours, difference, interval, n.
 
-    `report` keeps the first column; interval and margin are there where a row has them.
+    `report` keeps the first column; intervals are there where a row has one. Margins are on the report's own page.
     """
     rows = list(rows)
     columns: list[Column] = [
@@ -52,7 +52,7 @@ def glance_table(rows: Iterable[Row], profile: str, report: bool = True) -> Md:
         ("Published", "r", published),
         ("Ours", "r", ours),
         ("Difference", "r", difference),
-        *_judged(rows),
+        *_judged(rows)[:1],
         ("n", "r", lambda row: row.n or ""),
     ]
     return _table(columns if report else columns[1:], rows)

@@ -20,7 +20,7 @@ from repro.report.badges import badges, report_badge
 from repro.report.brackets import budget_table, printed_table
 from repro.report.ladders import glance_checklist
 from repro.report.markdown import Md, code, escape, plural, prose
-from repro.report.totals import claims_table, minutes_said, runs_table, took_table
+from repro.report.totals import claims_table, minutes_said, runs_table, took_table, word_of
 from repro.report.verdicts import verdicts_json
 from repro.spec.schema import Report
 from repro.spec.withdrawn import Struck
@@ -123,7 +123,7 @@ def _overview(
         (report, [row for row in rows if row.report == name and not row.headline])
         for name, report in sorted(reports.items())
     ]
-    words = [row.verdict.word if row.verdict and profile == "full" else row.state for row in rows]
+    words = [word_of(row) if profile == "full" else row.state for row in rows]
     order = (*WORDS, "measured", "not measured", "explanation", "conjecture")
     labels = [
         (Md(f"[{escape(report.title)}]({name}/report.md)"), label([row for row in rows if row.report == name]))

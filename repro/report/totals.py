@@ -15,29 +15,29 @@ from repro.spec import cost, throughput
 from repro.spec.schema import Report
 
 #: what a claim counts as, in the order of the table's columns
-BEHIND = ("judged from runs", "by arithmetic", "not run", "not testable", "not judged")
+BEHIND = ("judged from runs", "by arithmetic", "not run", "not judged", "not testable", "explanation", "conjecture")
+
+
+def word_of(row: Row) -> str:
+    """Return the verdict's word; of what no run could decide, and of pages that do not judge, the state."""
+    return row.state if row.verdict is None or row.kind in UNTESTABLE else row.verdict.word
 
 
 def behind(row: Row) -> str:
-    """Return which of `BEHIND` a claim counts as; causes named and guesses made count as not testable."""
-    if row.kind in UNTESTABLE:
-        return "not testable"
-    word = row.verdict.word if row.verdict else row.state
-    if word in BEHIND:
+    """Return which of `BEHIND` a claim counts as."""
+    if (word := word_of(row)) in BEHIND:
         return word
     return "by arithmetic" if row.kind in EXACT else "judged from runs"
 
 
 def claims_table(rows: Sequence[Row]) -> Md:
-    """A line a report: its claims by what stands behind them, and how many of the judged ones are provisional."""
-    lines = []
-    for name, own in [*((_link(name), own) for name, own in _by_report(rows)), ("Together", rows)]:
-        counts = Counter(behind(row) for row in own)
-        judged, *others = (counts[kind] for kind in BEHIND)
-        provisional = sum(row.provisional and behind(row) == BEHIND[0] for row in own)
-        lines.append([name, len(own), judged, provisional, *others])
-    first, *rest = (kind.capitalize() for kind in BEHIND)
-    return table(["Report", "Claims", first, "Of these provisional", *rest], "lrrrrrrr", lines)
+    """A column a report: its claims by what stands behind them, and how many of the judged ones are provisional."""
+    found = _by_report(rows) | {"together": list(rows)}
+    counts = [Counter(map(behind, own)) for own in found.values()]
+    few = [sum(row.provisional and behind(row) == BEHIND[0] for row in own) for own in found.values()]
+    judged, *others = ([kind, *(count[kind] for count in counts)] for kind in BEHIND)
+    lines = [judged, ["of these provisional", *few], *others, ["all", *map(len, found.values())]]
+    return table(["Claims", *found], "l" + "r" * len(found), lines)
 
 
 @dataclass
@@ -124,11 +124,11 @@ def minutes_said(records: Iterable[RunRecord]) -> str:
     return f"{sums[True] / 60:,.0f} minutes on GPUs, {sums[False] / 60:,.0f} on CPUs"
 
 
-def _by_report(rows: Iterable[Row]) -> list[tuple[str, list[Row]]]:
+def _by_report(rows: Iterable[Row]) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         found[row.report].append(row)
-    return sorted(found.items())
+    return dict(sorted(found.items()))
 
 
 def _link(name: str) -> Md:
