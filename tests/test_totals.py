@@ -88,5 +88,13 @@ def test_rates_are_totals_over_totals_and_energy_says_of_how_many_runs():
     assert totals.minutes_said([slow, replace(fast, env_class="cpu-fp32-relaxed-n1")]) == "5 minutes on GPUs, 2 on CPUs"
 
 
+def test_operations_that_are_not_known_of_all_runs_are_not_given():
+    known = make(demo(), "base", 0)
+    other = replace(known, recipe_hash="0" * 64)  # not the hash of its recipe
+    (line,) = cells(totals.took_table([known, other])).values()
+    assert (line[1], line[4]) == ("2", "–")
+    assert float(line[3].replace(",", "")) == round(known.images_per_s)
+
+
 def test_nothing_was_taken_where_there_is_no_run():
     assert totals.took_table([]) == ""

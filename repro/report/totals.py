@@ -14,7 +14,7 @@ from repro.report.values import EXACT, UNTESTABLE
 from repro.spec import cost, throughput
 from repro.spec.schema import Report
 
-#: what a claim counts as, in the order of the table's columns
+#: what a claim counts as, in the order of the table's lines
 BEHIND = ("judged from runs", "by arithmetic", "not run", "not judged", "not testable", "explanation", "conjecture")
 
 
@@ -79,12 +79,12 @@ def runs_table(reports: Mapping[str, Report], records: Sequence[RunRecord]) -> M
 
 @dataclass
 class _Took:
-    """What some runs took: seconds, images, operations, and joules of those of which they are known."""
+    """What some runs took: seconds, images, operations (None: not known of all), joules of those that have them."""
 
     runs: int = 0
     seconds: float = 0.0
     images: float = 0.0
-    flop: float = 0.0
+    flop: float | None = 0.0
     energies: list[float] = field(default_factory=list)
 
     def add(self, record: RunRecord, an_image: int | None) -> None:
@@ -93,15 +93,16 @@ class _Took:
         self.runs += 1
         self.seconds += seconds
         self.images += images
-        self.flop += images * (an_image or 0)
+        self.flop = None if self.flop is None or an_image is None else self.flop + images * an_image
         if (energy := finite(record.energy_j)) is not None:
             self.energies.append(energy)
 
     def cells(self) -> list[str]:
         of = f" ({len(self.energies)} of {self.runs} runs)" if len(self.energies) < self.runs else ""
         kwh = f"{sum(self.energies) / 3.6e6:,.2f}{of}" if self.energies else ""
-        pace = [number(self.images / self.seconds), number(self.flop / self.seconds / 1e12, 2)] if self.seconds else []
-        return [str(self.runs), number(self.seconds / 60), *(pace or ["", ""]), kwh]
+        pace = self.images / self.seconds if self.seconds else None
+        rate = self.flop / self.seconds / 1e12 if self.flop is not None and self.seconds else None
+        return [str(self.runs), number(self.seconds / 60), number(pace), number(rate, 2), kwh]
 
 
 def took_table(records: Iterable[RunRecord]) -> Md | str:
