@@ -40,6 +40,44 @@ def test_a_published_curve_of_a_panel_that_is_not_there_is_left_out():
     assert plots.curves_figure(ours, "t", traces=[trace]) == plots.curves_figure(ours, "t")
 
 
+def two_means(apart, lower=1.0):
+    """Return training curves by both means, at one epoch `apart` of their value apart, which fall to `lower` of it."""
+    loss = np.geomspace(2.0, 2.0 * lower, 10)
+    other = loss.copy()
+    other[4] *= 1 + apart
+    return {"train/loss": [loss], "train_running/loss": [other], "test/loss": [np.linspace(2.0, 1.0, 10)]}
+
+
+@pytest.mark.parametrize(
+    ("curves", "drawn"),
+    [
+        (two_means(0.001), False),
+        (two_means(0.05), True),
+        (two_means(0.02, 1e-3), False),  # on a logarithmic axis over three orders of magnitude
+        (two_means(0.2, 1e-3), True),
+        (two_means(0) | {"train_running/loss": [np.full(10, 2.0)] * 2}, True),  # not of the same runs
+    ],
+)
+def test_a_training_curve_that_another_hides_is_left_out(curves, drawn):
+    assert ("train, running average" in text_of(plots.curves_figure(curves, "t"))) == drawn
+
+
+@pytest.mark.parametrize(
+    "published",
+    [
+        {"published": [plots.Published("train_running/loss", 1.5, "1.5", epoch=3)]},
+        {"traces": [plots.Trace("train_running/loss", (1, 2), (1.9, 1.8))]},
+    ],
+)
+def test_a_training_curve_with_something_published_is_drawn_hidden_or_not(published):
+    assert "train, running average" in text_of(plots.curves_figure(two_means(0), "t", **published))
+
+
+def test_curves_without_a_finite_number_are_drawn_empty():
+    lost = {name: [np.array([np.nan])] for name in two_means(0)}
+    assert "Loss" in text_of(plots.curves_figure(lost, "t"))
+
+
 @pytest.mark.parametrize(("n", "size"), [(10, 1), (10, 3), (12, 4), (1, 5)])
 def test_windows_are_means_and_the_last_may_be_shorter(n, size):
     values = np.arange(n, dtype=float) ** 2

@@ -1,6 +1,6 @@
 """Curves over the epochs, with what was published drawn over them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,14 +54,20 @@ def curves_figure(
 
     Several seeds are drawn as their mean with a band from the lowest to the highest; published numbers are
     diamonds at their epoch, or a dashed level where the epoch is unknown. Published curves are small circles.
+
+    The mean over batches of the training images (`train_running`) differs from that over images (`train`) by the last,
+    smaller batch only. Where the line of the one would hide that of the other, and nothing published is of it, it is
+    left out.
     """
     groups = [group for group in GROUPS if any(f"{series}/{group}" in curves for series in SERIES)]
     with new_figure((4.7 * max(len(groups), 1), 3.6)) as (figure, _):
         panels = figure.subplots(1, max(len(groups), 1), squeeze=False)[0]
         handles: dict[str, Any] = {}
         for axes, group in zip(panels, groups, strict=False):
-            _panel(axes, group, curves, [p for p in published if _group(p) == group], handles)
-            _traces(axes, [trace for trace in traces if _group(trace) == group], handles)
+            marks = [mark for mark in published if _group(mark) == group]
+            drawn = [trace for trace in traces if _group(trace) == group]
+            _panel(axes, group, curves, marks, {_series(one) for one in (*marks, *drawn)}, handles)
+            _traces(axes, drawn, handles)
         if not groups:
             panels[0].set_axis_off()
             panels[0].text(0.5, 0.5, "no curves recorded", ha="center", va="center")
@@ -75,27 +81,40 @@ def curves_figure(
 
 
 def _panel(
-    axes: Any, group: str, curves: Mapping[str, Sequence[np.ndarray]], marks: list[Published], handles: Any
+    axes: Any,
+    group: str,
+    curves: Mapping[str, Sequence[np.ndarray]],
+    marks: list[Published],
+    named: set[str],
+    handles: Any,
 ) -> None:
-    """Draw one group's curves and published numbers."""
-    low, high, longest = np.inf, -np.inf, 1
-    for series, (label, colour, dash) in SERIES.items():
-        runs = [np.asarray(run, float) for run in curves.get(f"{series}/{group}", ()) if len(run)]
-        if not runs:
-            continue
-        table = _table(runs)
+    """Draw one group's curves and published numbers; `named` are the series that something published belongs to."""
+    tables = {
+        series: _table([np.asarray(run, float) for run in runs])
+        for series in SERIES
+        if (runs := [run for run in curves.get(f"{series}/{group}", ()) if len(run)])
+    }
+    known = np.concatenate([np.empty(0), *(table[np.isfinite(table)] for table in tables.values())])
+    # A loss that falls over orders of magnitude is unreadable on a linear axis.
+    steep = group == "loss" and len(known) > 0 and known.min() > 0 and known.max() > 30 * known.min()
+    if {"train", "train_running"} <= tables.keys() and "train_running" not in named:
+        scale = np.log if steep else np.asarray
+        width = 0.01 * np.ptp(scale(known)) if len(known) else 0.0
+        over, under = scale(tables["train"]), scale(tables["train_running"])
+        if over.shape == under.shape and np.allclose(over, under, rtol=0, atol=width, equal_nan=True):
+            del tables["train_running"]
+    longest = max((table.shape[1] for table in tables.values()), default=1)
+    for series, table in tables.items():
+        label, colour, dash = SERIES[series]
         epochs = np.arange(1, table.shape[1] + 1)
-        longest = max(longest, table.shape[1])
         mean, least, most = _band(table)
         marker = "o" if table.shape[1] == 1 else None
         (line,) = axes.plot(epochs, mean, color=colour, linestyle=dash, linewidth=1.5, marker=marker, markersize=4)
         handles.setdefault(label, line)
-        if len(runs) > 1:
+        if len(table) > 1:
             axes.fill_between(epochs, least, most, color=colour, alpha=0.2, linewidth=0)
-        if np.isfinite(mean).any():
-            low, high = min(low, np.nanmin(least)), max(high, np.nanmax(most))
     for mark in marks:
-        series = mark.metric.rpartition("/")[0]
+        series = _series(mark)
         colour = SERIES[series][1] if series in SERIES else INK
         if len(marks) <= 4:  # more would cover the curves; the page's table has them all
             _label(axes, mark, rising=group == "acc_pct")
@@ -109,14 +128,17 @@ def _panel(
                 linestyle="none", clip_on=False,
             )  # fmt: skip
             handles.setdefault("published", point)
-    # A loss that falls over orders of magnitude is unreadable on a linear axis.
-    if group == "loss" and low > 0 and high > 30 * low and np.isfinite(high):
+    if steep:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_title(GROUPS[group])
     axes.set_xlabel("epochs completed")
     axes.set_xlim(0, max([longest, *(mark.epoch or 0 for mark in marks)]) * 1.02 + 0.02)
     axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _series(drawn: Published | Trace) -> str:
+    return drawn.metric.rpartition("/")[0]
 
 
 def _group(drawn: Published | Trace) -> str:
@@ -126,7 +148,7 @@ def _group(drawn: Published | Trace) -> str:
 def _traces(axes: Any, traces: Sequence[Trace], handles: Any) -> None:
     """Draw published curves as circles in the colour of ours, smaller where there are many."""
     for trace in traces:
-        series = trace.metric.rpartition("/")[0]
+        series = _series(trace)
         size = 4 if len(trace.epochs) <= 30 else 2.2
         (points,) = axes.plot(
             trace.epochs, trace.values, "o", color=SERIES[series][1] if series in SERIES else INK, markersize=size,
