@@ -47,13 +47,17 @@ def pick_precision(wanted: str, device: torch.device) -> str:
     return "bf16" if _cpu_flags() & {"avx512_bf16", "amx_bf16"} else "fp32"
 
 
-def prepare(device: torch.device, precision: str, deterministic: bool) -> None:
-    """Set the process-wide switches of PyTorch and of the C allocator that a run's speed and bits depend on."""
+def prepare(device: torch.device, precision: str, deterministic: bool, shared: bool = False) -> None:
+    """Set the process-wide switches of PyTorch and of the C allocator that a run's speed and bits depend on.
+
+    `shared`: other runs of this process train on the device. Then cuDNN chooses its algorithms by rules: to try them it
+    waits for the whole device, whatever the others have queued there, and breaks what one of them is capturing.
+    """
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)  # else the process would also hold a context on cuda:0
     # float32 means float32: TensorFloat-32 only where bfloat16 was asked for anyway.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"
-    torch.backends.cudnn.benchmark = not deterministic
+    torch.backends.cudnn.benchmark = not (deterministic or shared)
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)

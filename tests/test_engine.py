@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -269,6 +270,14 @@ def test_metrics_are_means_over_images_and_over_batches(tmp_path):
     # min and max are the two batches; which one is the larger batch decides the mean over images.
     candidates = [(100 * a + 60 * b) / 160 for a, b in ((loss[0], loss[2]), (loss[2], loss[0]))]
     assert min(abs(record.curves["train/loss"][0] - c) for c in candidates) < 2e-3
+
+
+def test_a_runs_seconds_hold_what_lies_between_its_epochs(tmp_path):
+    """Keeping an epoch and showing it is time of the run: else a rate from its seconds would flatter."""
+    record = train(a_run(PLAIN), tmp_path, on_epoch=lambda e: time.sleep(0.2) is None)
+    taken = record.curves["time/epoch_s"]
+    assert (taken[1:] >= 0.2 * (1 - 2**-11)).all()  # kept to 12 bits
+    assert record.seconds == pytest.approx(taken.sum(dtype=float), abs=1e-3)
 
 
 def test_finals_agree_with_curves_matrices_and_each_other(tmp_path):

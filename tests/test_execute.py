@@ -10,6 +10,7 @@ import threading
 import time
 from collections import namedtuple
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -19,15 +20,16 @@ from command_line import SMALL, repro
 from repro import run as runner
 from repro import suite
 from repro.data import sample
-from repro.execute import calibration, workload
+from repro.execute import calibration, worker, workload
 from repro.execute import thread as execute_thread
 from repro.execute.workload import Speed
 from repro.progress import training
 from repro.record import Journal, RunRecord
 from repro.run import Options, execute, folder_of
-from repro.spec import counting
+from repro.spec import cost, counting
+from repro.spec.identity import runs_of
 from repro.spec.loading import load_all
-from repro.suite import forecasting
+from repro.suite import forecasting, planning
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
@@ -332,6 +334,55 @@ def test_runs_side_by_side_make_the_records_that_one_after_the_other_makes(place
     assert "2 trained" in out
     assert [thread for thread in threading.enumerate() if isinstance(thread, execute_thread.Worker)] == []
     assert_made_as_by_one_after_the_other(home, tmp_path / "alone", monkeypatch)
+
+
+def test_runs_are_made_seed_by_seed_headline_first_and_the_cheapest_of_a_tier_first():
+    made = [run for r in load_all().values() for run in runs_of(r, r.experiments.values(), [2, 0], "x:y", "full")]
+    found = planning.ordered(made, [2, 0])
+    assert {run.key for run in found} == {run.key for run in made}
+    assert len(found) == len(made)
+    named = [(run.seed != 2, cost.TIERS.index(run.tier)) for run in found]
+    assert named == sorted(named)
+    for place in set(named):
+        minutes = [cost.of(run.recipe).minutes for run, own in zip(found, named, strict=True) if own == place]
+        assert minutes == sorted(minutes)
+    # Folds of a recipe stay beside each other: the next one takes over the captured steps of the last.
+    kinds = [kind for kind, _ in groupby(found, key=lambda run: (run.seed, run.report, run.experiments))]
+    assert len(kinds) == len(set(kinds))
+
+
+def test_only_runs_that_share_a_device_in_one_process_know_of_each_other(place, home, monkeypatch):
+    """cuDNN does not try algorithms for them, for which it would wait for the whole device."""
+    whole, seen = runner.execute, []
+
+    def watched(run, dataset, options, *rest):
+        seen.append((options.shared, torch.backends.cudnn.benchmark))
+        return whole(run, dataset, options, *rest)
+
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
+    monkeypatch.setattr(runner, "execute", watched)
+    for concurrent, shared in (("1", False), ("2", True)):
+        seen.clear()
+        repro(*SMOKE, "--device", "cpu", "--concurrent", concurrent, "-q", "--force")
+        assert [found for found, _ in seen] == [shared] * 2
+        assert torch.backends.cudnn.benchmark is not shared
+
+
+def test_a_device_is_asked_by_the_stream_of_its_worker_alone(monkeypatch):
+    """Waiting for the whole device would break what another thread is capturing."""
+    calls = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda *_: pytest.fail("the whole device"))
+    stream = type("Stream", (), {"synchronize": lambda self: calls.append("waited")})
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream())
+    assert worker.answers(CPU)
+    assert worker.answers(torch.device("cuda"))
+    assert calls == ["waited"]
+
+    def broken(self):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    stream.synchronize = broken
+    assert not worker.answers(torch.device("cuda"))
 
 
 def test_a_failing_run_beside_another_leaves_it_alone(place, home, monkeypatch):

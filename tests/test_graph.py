@@ -1,5 +1,8 @@
 """The step that a CUDA graph replays: uncaptured it is the plain step bit for bit, and capturing leaves no trace."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +11,7 @@ from test_engine import PLAIN, RECIPES, a_run, options, small
 from repro.data.splits import kfold
 from repro.run import Options, assemble, optimizer_of
 from repro.spec.recipe import Recipe
-from repro.train import engine
+from repro.train import engine, graph, memory
 from repro.train.graph import Graphed, possible
 from repro.train.schedule import build
 
@@ -108,6 +111,59 @@ def test_where_nothing_can_be_captured_the_steps_run_one_by_one_and_it_is_said(t
     engine.train(other, second, schedule, [], seed=0, epoch=1, graphed=graphed)
     assert bits(plain) == bits(other)
     assert "no CUDA graph: operation not permitted" in capsys.readouterr().err
+
+
+def test_the_error_that_broke_a_capture_is_said_beside_the_one_of_ending_it(tmp_path, capsys):
+    class Broken(Graphed):
+        def _capture(self):
+            try:
+                raise RuntimeError("operation not permitted when stream is capturing")
+            finally:
+                raise ValueError("the capture was invalidated")
+
+    stepper, optimizer, _ = made(PLAIN, tmp_path)
+    graphed = Broken(stepper, optimizer)
+    graphed.ready(stepper.prepare(0, 1), [0.0] * stepper.steps)
+    said = capsys.readouterr().err
+    assert "no CUDA graph: the capture was invalidated (after: operation not permitted when stream" in said
+    assert graphed.failed
+    assert not graphed.capture
+
+
+def test_captured_steps_know_what_memory_was_held_for_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "peak_gb", lambda device: 1.5)
+    stepper, optimizer, _ = made(PLAIN, tmp_path)
+    graphed = Recorded(stepper, optimizer)
+    assert graphed.memory_gb is None
+    graphed.ready(stepper.prepare(0, 1), [0.0] * stepper.steps)
+    assert graphed.memory_gb == 1.5
+
+
+@pytest.fixture
+def streams(monkeypatch):
+    """Streams of a made-up GPU: each thread's own one, and a count of those asked for."""
+
+    class Streams(threading.local):
+        own = "default"
+
+    here, asked = Streams(), []
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: here.own)
+    monkeypatch.setattr(torch.cuda, "default_stream", lambda device: "default")
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: asked.append(device) or f"stream {len(asked)}")
+    monkeypatch.setattr(graph, "_STREAMS", graph._Streams())
+    return here, asked
+
+
+def test_a_thread_captures_on_its_own_stream_or_on_one_that_it_keeps(streams):
+    """PyTorch hands out 32 streams in turn: each new one brings the day nearer when it is another run's."""
+    (here, asked), device = streams, torch.device("cuda:0")
+    assert [graph.stream(device) for _ in range(40)] == ["stream 1"] * 40
+    assert graph.stream(torch.device("cuda:1")) == "stream 2"
+    here.own = "a worker's"
+    assert graph.stream(device) == "a worker's"
+    with ThreadPoolExecutor(1) as other:  # whose current stream is the default one
+        assert [other.submit(graph.stream, device).result() for _ in range(2)] == ["stream 3"] * 2
+    assert len(asked) == 3
 
 
 def test_folds_may_change_the_images_between_epochs(tmp_path):

@@ -9,6 +9,7 @@ from test_engine import AUGMENTED, PLAIN, RECIPES, a_run, comparable, options, s
 
 from repro.run import execute, reuse
 from repro.run.wiring import part_of
+from repro.train import memory
 
 torch.set_num_threads(1)
 
@@ -27,6 +28,29 @@ def test_a_second_seed_trains_on_the_first_ones_steps_bit_for_bit(tmp_path, capt
     assert len(captures) == 2
     assert comparable(after) == comparable(alone)
     assert weights(second, tmp_path) == weights(second, tmp_path / "alone")
+
+
+def test_steps_that_could_not_be_captured_are_not_taken_over(tmp_path, captures):
+    """The next run of the kind tries again, and says so again where it cannot either."""
+
+    def fails(entry):
+        captures[0].failed = True
+        return True
+
+    execute(a_run(PLAIN), small(), options(tmp_path), on_epoch=fails)
+    execute(a_run(PLAIN, seed=1), small(), options(tmp_path))
+    assert len(captures) == 2
+    execute(a_run(PLAIN, seed=2), small(), options(tmp_path))
+    assert len(captures) == 2
+
+
+def test_a_run_on_captured_steps_holds_the_memory_of_their_capture(tmp_path, captures, monkeypatch):
+    """Replays allocate nothing: without that the record of a second seed would tell of its tests alone."""
+    monkeypatch.setattr(memory, "peak_gb", lambda device: 0.5)
+    first = execute(a_run(PLAIN), small(), options(tmp_path))
+    captures[0].memory_gb = 2.0
+    second = execute(a_run(PLAIN, seed=1), small(), options(tmp_path))
+    assert [set(record.curves["gpu/mem_gb"]) for record in (first, second)] == [{0.5}, {2.0}]
 
 
 def test_folds_with_networks_of_their_own_share_steps(tmp_path, captures):

@@ -15,6 +15,8 @@ class Team:
     def __init__(self, make: Callable[[], Arm], copies: int, device: torch.device, clock: Callable[[], float]):
         self.threads = [ThreadPoolExecutor(1, initializer=_own_stream, initargs=(device,)) for _ in range(copies)]
         self.arms: list[Arm] = []
+        tried = torch.backends.cudnn.benchmark
+        torch.backends.cudnn.benchmark = False  # as where runs share a device: `environment.prepare`
         try:
             for thread in self.threads:
                 # A capture forbids others to wait for the device: the next one begins when this one is ready.
@@ -22,6 +24,8 @@ class Team:
         except BaseException:
             self.close()
             raise
+        finally:
+            torch.backends.cudnn.benchmark = tried
 
     @property
     def prepare_s(self) -> float:

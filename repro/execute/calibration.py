@@ -93,6 +93,9 @@ def measure(run: Run, options: Options, share_s: float, clock: Callable[[], floa
             torch.cuda.synchronize(options.device)
 
     stepper.model.train()
+    if options.device.type == "cuda":  # loading kernels and trying algorithms takes longer than many steps
+        stepper.step(0, draws, optimizer)
+        sync()
     train_s = pace(lambda: stepper.step(0, draws, optimizer), sync, 0.75 * share_s, clock) / batch
     stepper.model.eval()
     eval_s = train_s / 3  # a forward pass, without the two passes back

@@ -161,6 +161,8 @@ def run_all(
 
     An interrupt ends all processes; what they had begun goes on the next time.
     """
+    if together:
+        devices = [replace(options, shared=True) for options in devices]
     longest_first = sorted(jobs, key=lambda job: -work.get(job.run.key, 0.0))
     pool = Pool(longest_first, dataset, tracker, display)
     pool.skip(devices[0])

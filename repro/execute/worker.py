@@ -57,7 +57,8 @@ def answers(device: torch.device) -> bool:
     """Whether a device still works: after some errors of CUDA every later call fails, and so would every run."""
     try:
         if device.type == "cuda":
-            torch.cuda.synchronize(device)
+            # This thread's stream, not the device: waiting for all of it breaks what another thread is capturing.
+            torch.cuda.current_stream(device).synchronize()
     except RuntimeError:
         return False
     return True

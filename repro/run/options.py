@@ -21,6 +21,7 @@ class Options:
     graph: bool = True  # steps as CUDA graphs, where there is CUDA
     pad: bool = True  # channels to multiples of 8, in bfloat16
     compile: bool = False  # operations of a training step fused by torch.compile
+    shared: bool = False  # other runs of this process train on the device at the same time
     command: str = ""
     ledger: str = ""
 

@@ -42,7 +42,7 @@ def execute(
     """
     folder = folder_of(run, options.home)
     folder.mkdir(parents=True, exist_ok=True)
-    environment.prepare(options.device, options.precision, options.deterministic)
+    environment.prepare(options.device, options.precision, options.deterministic, options.shared)
     attempts = starts.note(folder, run, options)
     recipe = adapt(run.recipe, run.profile, len(dataset.x_train))
     stepper, held, captured = _ready(recipe, run, dataset, options)
@@ -77,7 +77,7 @@ def execute(
     _write(folder / "model.pt", lambda file: torch.save(weights, file))
     write_atomically(folder / "record.json", record.to_bytes())  # last, because it says that the run is finished
     checkpoint.remove(folder)
-    if fitted.graphed is not None:
+    if fitted.graphed is not None and not fitted.graphed.failed:
         kind = reuse.kind_of(recipe, run, len(stepper.index), options)
         reuse.keep(reuse.Kept(kind, stepper, held, fitted.graphed))
     return record

@@ -13,7 +13,7 @@ from repro.data import cifar10, sample
 from repro.data.cifar10 import Dataset
 from repro.record import FULL_TEST, FULL_TRAIN, RunRecord
 from repro.run import Options, dataset_of
-from repro.spec import ledger, withdrawn
+from repro.spec import cost, ledger, withdrawn
 from repro.spec.identity import Run, runs_of
 from repro.spec.schema import Experiment, MeasuredClaim, Report
 from repro.spec.withdrawn import NONE, Entry, Made, Withdrawn
@@ -111,7 +111,7 @@ def plan(
         Options(home, device, one, deterministic, graph, compile=compiled, command=command, ledger=claimed)
         for device in devices
     ]
-    runs = [run for report, arms in chosen for run in runs_of(report, arms, seeds, key, profile)]
+    runs = ordered([run for report, arms in chosen for run in runs_of(report, arms, seeds, key, profile)], seeds)
     if missing:
         from repro.report import evidence
 
@@ -123,6 +123,15 @@ def plan(
     if not dry and not made.download:
         made.dataset = dataset_of(profile, home)
     return made
+
+
+def ordered(runs: Sequence[Run], seeds: Sequence[int]) -> list[Run]:
+    """Order runs so that time which ends early has been spent where it tells most.
+
+    Seed by seed, the headline experiments of all reports before the others, of a tier those that take least first.
+    """
+    place = {seed: number for number, seed in enumerate(seeds)}
+    return sorted(runs, key=lambda r: (place[r.seed], cost.TIERS.index(r.tier), cost.of(r.recipe).minutes))
 
 
 def notes_of(report: Report, experiment: str) -> dict[str, Any]:

@@ -93,11 +93,11 @@ def fit(
     memory.begin(stepper.device)
     every_step = epochs * stepper.steps <= EVERY_STEP
     ends = Ends(folder, on_epoch, late=graphed is not None)
+    began = perf_counter()
     if part_of:
         enter(part_of(max(done, 1)), stepper, held)
     try:
         for epoch in range(done + 1, epochs + 1):
-            began = perf_counter()
             if part_of:
                 enter(part_of(epoch), stepper, held)
             if recreate_each_epoch and epoch > 1:
@@ -115,9 +115,11 @@ def fit(
             if held.trained_before is not None:
                 metrics["val/trained_before"] = float(held.trained_before)
             metrics["lr"] = schedule(epoch, 0.0, history)
-            metrics["time/epoch_s"] = rounded([perf_counter() - began])[0]
+            ended = perf_counter()  # and the next begins: keeping this one is in the time of a run
+            metrics["time/epoch_s"], began = rounded([ended - began])[0], ended
             if (held_gb := memory.peak_gb(stepper.device)) is not None:
-                metrics["gpu/mem_gb"] = held_gb
+                capturing_gb = graphed.memory_gb if graphed is not None else None
+                metrics["gpu/mem_gb"] = max(held_gb, capturing_gb or 0.0)
             if improves(metrics, history, selection_metric(held)):
                 logits["best_val_loss"] = logits["last"]
             entries.append(journal.append(epoch, metrics, steps))

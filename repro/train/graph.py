@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from repro.train import memory
 from repro.train.step import Epoch, Stepper
 
 #: steps before capturing: memory is reserved, kernels are loaded and chosen
@@ -20,6 +21,16 @@ WARM = 3
 _CAPTURING = threading.Lock()
 #: optimizers whose step needs nothing of the host; Adagrad's counts on it
 CAPTURABLE = (torch.optim.SGD, torch.optim.Adam, torch.optim.RAdam, torch.optim.RMSprop)
+
+
+class _Streams(threading.local):
+    """A thread's streams for capturing, by device."""
+
+    def __init__(self) -> None:
+        self.kept: dict[torch.device, torch.cuda.Stream] = {}
+
+
+_STREAMS = _Streams()
 
 
 class Graphed:
@@ -36,6 +47,10 @@ class Graphed:
         self.rates = torch.zeros(stepper.steps, device=device)
         self.epoch: Epoch | None = None
         self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
+        #: the most memory that was held by the end of capturing: replays take none beyond it
+        self.memory_gb: float | None = None
+        #: nothing could be captured, though that was tried
+        self.failed = False
         tail = stepper.seen - stepper.batch_size * (stepper.steps - 1)
         self.sizes = [stepper.batch_size] * (stepper.steps - 1) + [tail]
 
@@ -89,9 +104,12 @@ class Graphed:
         try:
             with _CAPTURING:
                 self._capture()
+            self.memory_gb = memory.peak_gb(self.stepper.device)
         except (RuntimeError, ValueError, TypeError) as error:  # an operation, or the optimizer, that will not have it
-            self.graphs, self.capture = {}, False
-            print(f"warning: steps are launched kernel by kernel, no CUDA graph: {error}", file=sys.stderr, flush=True)
+            self.graphs, self.capture, self.failed = {}, False, True
+            # Ending a capture that an error has broken raises another one, which hides the first.
+            why = f"{error} (after: {error.__context__})" if error.__context__ else str(error)
+            print(f"warning: steps are launched kernel by kernel, no CUDA graph: {why}", file=sys.stderr, flush=True)
         finally:
             for group, rate in zip(self.optimizer.param_groups, given, strict=True):
                 group["lr"] = rate
@@ -101,23 +119,27 @@ class Graphed:
 
     def _capture(self) -> None:
         device = self.stepper.device
-        side = torch.cuda.Stream(device)
-        side.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(side):
-            for size in sorted(set(self.sizes)):
-                for _ in range(WARM):
-                    self.at.zero_()
+        own, side = torch.cuda.current_stream(device), stream(device)
+        side.wait_stream(own)
+        try:
+            with torch.cuda.stream(side):
+                for size in sorted(set(self.sizes)):
+                    for _ in range(WARM):
+                        self.at.zero_()
+                        self._step(size)
+                self.at.zero_()
+            own.wait_stream(side)
+            pool = None
+            for size in sorted(set(self.sizes), reverse=True):
+                self.graphs[size] = torch.cuda.CUDAGraph()
+                # One pool: the graphs are replayed one after the other, never side by side.
+                mode = "thread_local"  # other threads may go on with their own runs
+                with torch.cuda.graph(self.graphs[size], pool=pool, stream=side, capture_error_mode=mode):
                     self._step(size)
-            self.at.zero_()
-        torch.cuda.current_stream(device).wait_stream(side)
-        pool = None
-        for size in sorted(set(self.sizes), reverse=True):
-            self.graphs[size] = torch.cuda.CUDAGraph()
-            # One pool: the graphs are replayed one after the other, never side by side.
-            mode = "thread_local"  # other threads may go on with their own runs
-            with torch.cuda.graph(self.graphs[size], pool=pool, stream=side, capture_error_mode=mode):
-                self._step(size)
-            pool = self.graphs[size].pool()
+                pool = self.graphs[size].pool()
+        finally:  # also where it failed: what was begun is over before weights are put back
+            torch.cuda.set_stream(own)
+            own.wait_stream(side)
 
     def _snapshot(self) -> dict[str, Any]:
         weights = {name: value.clone() for name, value in self.stepper.model.state_dict().items()}
@@ -137,6 +159,20 @@ class Graphed:
     def _moments(self) -> list[torch.Tensor]:
         every = (value for state in self.optimizer.state.values() for value in state.values())
         return [value for value in every if isinstance(value, torch.Tensor)]
+
+
+def stream(device: torch.device) -> torch.cuda.Stream:
+    """Return the stream to capture on: the thread's own, or where that is the default one, another that it keeps.
+
+    On the default stream nothing can be captured. PyTorch has 32 others and hands them out in turn: a new one for each
+    capture would some day be the stream that another run computes on, whose work would be captured as well.
+    """
+    own = torch.cuda.current_stream(device)
+    if own != torch.cuda.default_stream(device):
+        return own
+    if device not in _STREAMS.kept:
+        _STREAMS.kept[device] = torch.cuda.Stream(device)
+    return _STREAMS.kept[device]
 
 
 def possible(stepper: Stepper, optimizer: torch.optim.Optimizer) -> bool:

@@ -12,7 +12,8 @@ def begin(device: torch.device) -> None:
 def peak_gb(device: torch.device) -> float | None:
     """Return the most that this process has had of a CUDA device at once, in 10^9 bytes; None elsewhere.
 
-    Tensors only: PyTorch's reserve and CUDA's own part come on top. Reads a counter of the host, so nothing waits.
+    Tensors only; PyTorch's reserve and CUDA's own part come on top. What captured steps hold is seen while they are
+    captured, not while they are replayed. Reads a counter of the host, so nothing waits.
     """
     if device.type != "cuda":
         return None
