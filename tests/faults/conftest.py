@@ -6,7 +6,7 @@ import pytest
 
 
 @pytest.fixture
-def places(tmp_path, mlflow_template):
+def places(tmp_path, request):
     """Return a maker of places: `places("name", store=True)`, with an empty MLflow store unless told otherwise."""
     from faulty import Place
 
@@ -16,7 +16,7 @@ def places(tmp_path, mlflow_template):
         place = Place(tmp_path / name)
         place.home.mkdir()
         if store:
-            shutil.copy(mlflow_template, place.home / "mlflow.db")
+            shutil.copy(request.getfixturevalue("mlflow_template"), place.home / "mlflow.db")
         made.append(place)
         return place
 

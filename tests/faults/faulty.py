@@ -6,6 +6,7 @@ stand in for CIFAR-10 (`prepared.starts_small`), under the profile `quick`.
 """
 
 import importlib
+import importlib.util
 import multiprocessing
 import os
 import signal
@@ -28,11 +29,17 @@ import repro.track.connection
 from repro.data import sample
 
 # What a run imports on its way, so that no process pays for it again.
-repro.track.connection.import_mlflow()
-for name in (
+STORE = (
     "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.db.utils", "mlflow.store.artifact.local_artifact_repo",
-    "mlflow.tracking._model_registry.utils", "matplotlib.figure", "matplotlib.backends.backend_agg", "scipy.stats",
-    "alembic.script", "alembic.migration", "repro.spec.loading", "repro.progress.training", "repro.report.evidence",
+    "mlflow.tracking._model_registry.utils", "alembic.script", "alembic.migration",
+)  # fmt: skip
+if importlib.util.find_spec("mlflow"):  # without it there are runs with --offline
+    repro.track.connection.import_mlflow()
+    for name in STORE:
+        importlib.import_module(name)
+for name in (
+    "matplotlib.figure", "matplotlib.backends.backend_agg", "scipy.stats", "repro.spec.loading",
+    "repro.progress.training", "repro.report.evidence",
 ):  # fmt: skip
     importlib.import_module(name)
 torch.use_deterministic_algorithms(False)

@@ -12,8 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from sqlalchemy import create_engine, inspect, text
-from sqlalchemy.pool import NullPool
 
 from repro.record import Journal, RunRecord
 from repro.track.connection import import_mlflow
@@ -82,6 +80,9 @@ def outcome(home):
 @contextmanager
 def reading(store):
     """Yield a connection to MLflow's store: its SQLite file, opened to be read only, or a database's URI."""
+    from sqlalchemy import create_engine  # comes with MLflow, without which there are runs with --offline
+    from sqlalchemy.pool import NullPool
+
     if isinstance(store, Path):
         where = f"{store.as_uri()}?mode=ro"
         engine = create_engine(
@@ -96,6 +97,8 @@ def reading(store):
 
 def check_pages(db):
     """Assert that the database itself is whole: SQLite's own look; PostgreSQL checks the sum of every page it reads."""
+    from sqlalchemy import inspect, text
+
     if db.dialect.name == "sqlite":
         assert db.execute(text("pragma integrity_check")).all() == [("ok",)]
         return
@@ -109,6 +112,8 @@ def check_mlflow(store, home, keys=None):
 
     `store`: MLflow's SQLite file, or a database's URI.
     """
+    from sqlalchemy import text
+
     with reading(store) as db:
         check_pages(db)
         runs = dict(db.execute(text("select run_uuid, status from runs where lifecycle_stage = 'active'")).all())
@@ -150,6 +155,8 @@ def starts(home):
 
 def statuses(store, kind):
     """Return the statuses of a store's runs of a kind, sorted."""
+    from sqlalchemy import text
+
     query = (
         "select status from runs join tags using (run_uuid) "
         "where lifecycle_stage = 'active' and key = 'repro.kind' and value = :kind"
