@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from command_line import SMALL, repro, small_report
 from PIL import Image
 
-from repro.bench import arms, loaders, measured, networks, peers, turns
+from repro.bench import arms, loaders, measured, networks, peers, step, turns
 from repro.bench.counts import Counts
 from repro.bench.measured import Facts
 from repro.bench.peers import PLAIN, TUNED, Peer
@@ -228,7 +228,8 @@ def test_experiments_share_the_time_and_those_that_are_left_are_named():
 
     chosen = [(tiny, tiny.experiments["first"]), (tiny, tiny.experiments["second"])] * 2
     found = turns.result("step", chosen, made, measure)
-    assert shares == pytest.approx([90 * 16 / 128, 30 * 48 / 112])  # batches of 16, 48, 16, 48
+    # Half by operations (batches of 16, 48, 16, 48), half as much for each of those left.
+    assert shares == pytest.approx([90 * (16 / 128 + 1 / 4) / 2, 30 * (48 / 112 + 1 / 3) / 2])
     assert len(found["rows"]) == 2
     assert said[-2:] == ["time is over: tiny/first is missing", "time is over: tiny/second is missing"]
 
@@ -386,6 +387,32 @@ def test_an_epoch_is_trained_with_loaders(there, monkeypatch):
     assert plain["clock"] == "wall"  # the loaders' workers are other processes
     assert [len(arm["seconds"]) for arm in row["arms"].values()] == [2, 2, 2]
     assert {found["target"] for found in row["ratios"].values()} == {None}  # fewer images than the recipe's
+
+
+def test_what_has_been_measured_outlives_what_fails_later(there, monkeypatch):
+    """It lies beside the file, which is written once it is whole: one that is there stays."""
+    measure, saved = step.measure, there / "reports" / "bench" / "step.json"
+    part = saved.with_name("step.json.part")
+
+    def failing(named, plan):
+        if named[1].id == "second":
+            raise KeyboardInterrupt
+        return measure(named, plan)
+
+    command = ("bench", "step", "tiny/first", "tiny/second", *SMALLEST[3:])
+    saved.parent.mkdir(parents=True)
+    saved.write_text("{}")
+    monkeypatch.setattr(step, "measure", failing)
+    repro(*command, "--save", code=130)
+    assert saved.read_text() == "{}"
+    first = json.loads(part.read_text())
+    assert [row["experiment"] for row in first["rows"]] == ["tiny/first"]
+    monkeypatch.setattr(step, "measure", measure)
+    repro(*command, "--save")
+    whole = json.loads(saved.read_text())
+    assert [row["experiment"] for row in whole["rows"]] == ["tiny/first", "tiny/second"]
+    assert first.keys() == whole.keys()
+    assert not part.exists()
 
 
 @pytest.mark.parametrize(

@@ -271,6 +271,27 @@ def test_a_slow_device_is_tested_on_fewer_images(monkeypatch):
     assert seen == [1, 40, 1, 40, there]
 
 
+@pytest.mark.parametrize(("captured", "writing", "longer"), [(False, 5.0, 5.0), (True, 5.0, 2.0), (True, 2.0, 0.0)])
+def test_with_captured_steps_an_epoch_ends_while_the_next_one_trains(tmp_path, monkeypatch, captured, writing, longer):
+    """An epoch's training takes 3 s: of writing its state only what is longer counts."""
+    report, now = small_report(), [0.0]
+    made = plan(clock=lambda: now[0])
+    made.options = replace(made.options, home=tmp_path)
+    arm = made.arm(runs_of(report, [report.experiments["first"]], [0], "x:y", "full")[0], 32)
+    copies = []
+
+    def spend(seconds, what=None):
+        now[0] += seconds
+        return what
+
+    monkeypatch.setattr(type(arm), "captured", captured)
+    monkeypatch.setattr(paces.engine, "read_out", lambda *_: spend(0.25, ({}, {})))
+    monkeypatch.setattr(paces.ends, "copied", lambda state: copies.append(1) or spend(0.5, state))
+    monkeypatch.setattr(paces.checkpoint, "save", lambda *_: spend(writing))
+    assert paces._epoch_end(arm, made, 3.0) == pytest.approx(0.25 + 0.5 * captured + longer)
+    assert bool(copies) == captured
+
+
 @pytest.fixture
 def there(place):
     """The current folder with a report of batches of 16 images."""

@@ -255,6 +255,7 @@ def test_a_run_takes_the_recipe_as_it_is_where_all_images_are_there(clock):
         ("80", "4711", Round(idle=False, busy_pct=80.0, others=0)),
         ("0", "4711\n815", Round(idle=False, busy_pct=0.0, others=1)),
         ("[N/A]", "4711", Round(idle=None)),
+        ("0", "[Insufficient Permissions]", Round(idle=True, busy_pct=0.0, others=0)),
         ("", "", Round(idle=None)),
     ],
 )

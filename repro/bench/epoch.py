@@ -13,7 +13,7 @@ from repro.bench.turns import Plan
 
 def run(chosen: Sequence[Named], plan: Plan) -> dict[str, Any]:
     """Measure epochs of experiments one after the other and return the figures as plain values."""
-    return turns.result("epoch", chosen, plan, measure)
+    return turns.result("epoch", chosen, plan, measure, workers=turns.workers())
 
 
 def measure(named: Named, plan: Plan) -> dict[str, Any]:

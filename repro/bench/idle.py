@@ -29,7 +29,8 @@ def _gpu(device: torch.device) -> Round:
     name = f"GPU-{getattr(torch.cuda.get_device_properties(device), 'uuid', '')}"
     try:
         busy = float(_ask(name, "--query-gpu=utilization.gpu"))
-        processes = _ask(name, "--query-compute-apps=pid").split()
+        # Only numbers count: where the driver may not tell, it says so in words.
+        processes = [word for word in _ask(name, "--query-compute-apps=pid").split() if word.isdigit()]
     except (OSError, subprocess.SubprocessError, ValueError):
         return Round(idle=None)
     # One of those listed is this process, whose number may be another one outside its container.

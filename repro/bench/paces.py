@@ -13,7 +13,7 @@ from repro.bench.epochs import Arm
 from repro.bench.groups import Group, Paces, steps_of
 from repro.bench.turns import Plan
 from repro.record import Journal
-from repro.train import checkpoint, engine
+from repro.train import checkpoint, ends, engine
 from repro.train import state as training
 from repro.train.step import EVAL_BATCH
 
@@ -51,9 +51,10 @@ def measure(group: Group, plan: Plan) -> Timed:
     arm = arms.lengthened(first, step_s, plan, steps_of(group.recipe))
     seconds = turns.in_turn({"ours": lambda number: arm.train(1)}, plan)["ours"]
     test_images, test_s = _test(arm, plan)
+    end_s = _epoch_end(arm, plan, training_s=median(seconds) / arm.stepper.steps * steps_of(group.recipe))
     return Timed(
         images=arm.stepper.seen, steps=arm.stepper.steps, seconds=[measured.digits(s) for s in seconds],
-        test_images=test_images, test_s=measured.digits(test_s), epoch_end_s=measured.digits(_epoch_end(arm, plan)),
+        test_images=test_images, test_s=measured.digits(test_s), epoch_end_s=measured.digits(end_s),
         prepare_s=measured.digits(first.prepare_s),
         before={"idle": seen.idle, "busy_pct": seen.busy_pct, "others": seen.others},
     )  # fmt: skip
@@ -79,8 +80,12 @@ def _test(arm: Arm, plan: Plan) -> tuple[int, float]:
     return len(held.test_index), timed(held.test_index)
 
 
-def _epoch_end(arm: Arm, plan: Plan) -> float:
-    """Return the seconds of an epoch's end: its numbers read, journal and checkpoint written beside the runs."""
+def _epoch_end(arm: Arm, plan: Plan, training_s: float) -> float:
+    """Return the seconds of an epoch's end: its numbers read, journal and checkpoint written beside the runs.
+
+    With captured steps the state is copied, and written while the device trains the next epoch, which takes
+    `training_s`: of writing only what is longer counts.
+    """
     stepper, home = arm.stepper, plan.options.home
     logits = torch.zeros(len(arm.held.test_index), 10, device=arm.device)
     with TemporaryDirectory(dir=home if home.is_dir() else None) as name:
@@ -90,7 +95,10 @@ def _epoch_end(arm: Arm, plan: Plan) -> float:
             began = plan.clock()
             metrics, steps = engine.read_out(stepper, {})
             Journal(folder / "journal.jsonl").append(epoch, metrics, steps)
-            state = training.keep(stepper.model, arm.optimizer, stepper.own)
-            checkpoint.save(folder, epoch, state | {"logits": {"last": logits}})
-            taken = plan.clock() - began
-    return taken
+            state = training.keep(stepper.model, arm.optimizer, stepper.own) | {"logits": {"last": logits}}
+            if arm.captured:
+                state = ends.copied(state)
+            ready_s = plan.clock() - began
+            checkpoint.save(folder, epoch, state)
+            written_s = plan.clock() - began - ready_s
+    return ready_s + (max(written_s - training_s, 0.0) if arm.captured else written_s)

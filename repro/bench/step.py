@@ -28,7 +28,7 @@ def run(chosen: Sequence[Named], plan: Plan) -> dict[str, Any]:
 
     On one thread of a CPU by that thread's own time, in which neither arm waits and other processes do not count.
     """
-    return turns.result("step", chosen, turns.own_time(plan), measure)
+    return turns.result("step", chosen, turns.own_time(plan), measure, workers=turns.workers())
 
 
 def measure(named: Named, plan: Plan) -> dict[str, Any]:

@@ -53,6 +53,7 @@ def run(wanted: Sequence[Run], whole: Sequence[Run], plan: Plan) -> dict[str, An
             reasons[place] = str(error).splitlines()[0]
             plan.say(f"{_name(group)}: not measured, {reasons[place]}")
         taken[place] = plan.clock() - began
+        plan.keep(_result(groups, found, reasons, whole, plan))
     if over := [_name(groups[place]) for place, reason in reasons.items() if reason == OVER]:
         plan.say(f"time is over, not measured: {', '.join(over)}")
     return _result(groups, found, reasons, whole, plan)

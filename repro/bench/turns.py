@@ -29,7 +29,7 @@ class Plan:
     """How to measure; `batch` in place of the recipe's and `images` an epoch, None for the recipe's own.
 
     `watch` times the arms. `deadline`: on the clock; experiments share the time until then, and each that is begun is
-    timed at least once.
+    timed at least once. `keep` is handed the figures after each experiment, as far as they have come.
     """
 
     dataset: Dataset
@@ -43,6 +43,7 @@ class Plan:
     clock: Callable[[], float] = time.perf_counter
     watch: Callable[[], float] = time.perf_counter
     look: Callable[[torch.device], Round] = idle.look
+    keep: Callable[[dict[str, Any]], None] = lambda found: None
 
     def arm(self, run: Run, images: int | None, shared: Resident | None = None, **changes: Any) -> Arm:
         """Return ours, ready to train on at most so many images an epoch, with `changes` of the options."""
@@ -112,26 +113,34 @@ def device_name(plan: Plan) -> str:
 
 
 def _share(plan: Plan, left: Sequence[Named], benchmark: str) -> Plan:
-    """Return the plan of the first of those left: of the time, the part that its operations are of all of theirs."""
+    """Return the plan of the first of those left: half of the time by its operations, half as much as for each.
+
+    Being made ready takes the small networks about as long as the large ones.
+    """
     if plan.deadline is None:
         return plan
     recipes = [experiment.recipe for _, experiment in left]
     sizes = [r.data.split.train if benchmark == "epoch" else r.budget.batch_size for r in recipes]
     work = [measured.flop_an_image(recipe) * size for recipe, size in zip(recipes, sizes, strict=True)]
     now = plan.clock()
-    return replace(plan, deadline=now + max(plan.deadline - now, 0.0) * work[0] / sum(work))
+    part = (work[0] / sum(work) + 1 / len(left)) / 2
+    return replace(plan, deadline=now + max(plan.deadline - now, 0.0) * part)
 
 
 def result(
-    benchmark: str, chosen: Sequence[Named], plan: Plan, measure: Callable[[Named, Plan], dict[str, Any]]
+    benchmark: str, chosen: Sequence[Named], plan: Plan, measure: Callable[[Named, Plan], dict[str, Any]], **more: Any
 ) -> dict[str, Any]:
-    """Measure experiments one after the other; return machine, settings and rows as plain values.
+    """Measure experiments one after the other; return machine, settings, `more` and rows as plain values.
 
     Where the time is over the experiments that are missing are said.
     """
     options = plan.options
     environment.prepare(options.device, options.precision, options.deterministic)
     rows: list[dict[str, Any]] = []
+
+    def found() -> dict[str, Any]:
+        return {**head(benchmark, plan), **more, "rows": rows}
+
     for place, named in enumerate(chosen):
         name = f"{named[0].id}/{named[1].id}"
         if rows and plan.deadline is not None and plan.clock() > plan.deadline:
@@ -141,7 +150,13 @@ def result(
         rows.append(measure(named, _share(plan, chosen[place:], benchmark)))
         said = ", ".join(f"{name} {found['ratio']:.2f}" for name, found in rows[-1]["ratios"].items())
         plan.say(f"  ratio to {said}" if said else "  nothing to compare with")
-    return {**head(benchmark, plan), "workers": {style.name: style.workers() for style in STYLES}, "rows": rows}
+        plan.keep(found())
+    return found()
+
+
+def workers() -> dict[str, int]:
+    """Return with how many processes each published loop loads its images."""
+    return {style.name: style.workers() for style in STYLES}
 
 
 def head(benchmark: str, plan: Plan) -> dict[str, Any]:

@@ -66,9 +66,8 @@ def run(chosen: Sequence[Named], plan: Plan, variants: Sequence[Variant] = VARIA
 
     On one thread of a CPU by that thread's own time, as a step beside its peers.
     """
-    found = turns.result("variants", chosen, turns.own_time(plan), partial(measure, variants=variants))
-    del found["workers"]  # nothing is loaded
-    return {**found, "variants": [variant.name for variant in variants]}
+    timed = partial(measure, variants=variants)
+    return turns.result("variants", chosen, turns.own_time(plan), timed, variants=[v.name for v in variants])
 
 
 def measure(named: Named, plan: Plan, variants: Sequence[Variant] = VARIANTS) -> dict[str, Any]:

@@ -67,16 +67,35 @@ def place_of(save: bool, out: Path | None, saved: Path) -> Path | None:
     return path
 
 
+def keeper(path: Path | None) -> Callable[[dict[str, Any]], None]:
+    """Return what writes figures that are not complete yet beside `path`, where there is one: into PATH.part."""
+    from repro.record import write_atomically
+
+    def keep(found: dict[str, Any]) -> None:
+        if path:
+            write_atomically(_part(path), _text(found))
+
+    return keep
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
+
+
+def _text(result: dict[str, Any]) -> bytes:
+    return f"{json.dumps(result, indent=1)}\n".encode()
+
+
 def deliver(result: dict[str, Any], path: Path | None, as_json: bool) -> bool:
     """Write a benchmark's figures to `path`, if there is one, and print them if asked to; return whether printed."""
     from repro.record import write_atomically
 
-    text = json.dumps(result, indent=1)
     if path:
-        write_atomically(path, f"{text}\n".encode())
+        write_atomically(path, _text(result))
+        _part(path).unlink(missing_ok=True)
         click.echo(str(path), err=True)
     if as_json:
-        click.echo(text)
+        click.echo(_text(result), nl=False)
     return as_json
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from repro.cli import shown
-from repro.cli.options import TIERS, Decorator, budget_of, deliver, figures_options, home, place_of, together
+from repro.cli.options import TIERS, Decorator, budget_of, deliver, figures_options, home, keeper, place_of, together
 
 if TYPE_CHECKING:
     from repro.bench.turns import Plan
@@ -97,7 +97,7 @@ def suite(names: tuple[str, ...], tiers: tuple[str, ...], steps: int | None, **s
     reports = load_all()
     chosen = select(reports, names, not names, tiers)
     whole = select(reports, (), True, ("headline", "core"))
-    plan = _plan(shared, steps=steps)
+    plan = _plan(shared, path, steps=steps)
     from repro.bench import suite as benchmark
 
     result = benchmark.run(benchmark.runs(chosen, plan), benchmark.runs(whole, plan), plan)
@@ -111,7 +111,7 @@ def _measure(name: str, names: tuple[str, ...], shared: dict[str, Any], variants
     from repro.spec.loading import load_all
 
     chosen = networks.choose(load_all(), names)
-    plan = _plan(shared, **more)
+    plan = _plan(shared, path, **more)
     if variants is not None:
         from repro.bench import variants as benchmark
 
@@ -129,7 +129,7 @@ def _path(name: str, shared: dict[str, Any]) -> Path | None:
     return place_of(shared["save"], shared["out"], shared["reports_dir"] / "bench" / f"{name}.json")
 
 
-def _plan(shared: dict[str, Any], **more: Any) -> "Plan":
+def _plan(shared: dict[str, Any], path: Path | None, **more: Any) -> "Plan":
     from repro import environment
     from repro.bench.epochs import pictures
     from repro.bench.turns import Plan
@@ -138,7 +138,8 @@ def _plan(shared: dict[str, Any], **more: Any) -> "Plan":
     device = environment.pick_device(shared["device"])
     options = Options(home(), device, environment.pick_precision(shared["precision"], device))
     say = lambda text: click.echo(text, err=True)  # noqa: E731
-    plan = Plan(pictures(options.home), options, shared["repeats"], batch=shared["batch"], say=say, **more)
+    more |= {"batch": shared["batch"], "say": say, "keep": keeper(path)}
+    plan = Plan(pictures(options.home), options, shared["repeats"], **more)
     if shared["budget"] is not None:
         plan.deadline = plan.clock() + shared["budget"]
     return plan

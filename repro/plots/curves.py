@@ -1,6 +1,6 @@
 """Curves over the epochs, with what was published drawn over them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +66,8 @@ def curves_figure(
         for axes, group in zip(panels, groups, strict=False):
             marks = [mark for mark in published if _group(mark) == group]
             drawn = [trace for trace in traces if _group(trace) == group]
-            _panel(axes, group, curves, marks, {_series(one) for one in (*marks, *drawn)}, handles)
+            named = {_series(mark) for mark in marks} | {_series(trace) for trace in drawn}
+            _panel(axes, group, curves, marks, named, handles)
             _traces(axes, drawn, handles)
         if not groups:
             panels[0].set_axis_off()
