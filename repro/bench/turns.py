@@ -113,9 +113,9 @@ def device_name(plan: Plan) -> str:
 
 
 def _share(plan: Plan, left: Sequence[Named], benchmark: str) -> Plan:
-    """Return the plan of the first of those left: half of the time by its operations, half as much as for each.
+    """Return the plan of the first of those left: half of the time is shared by their operations, half equally.
 
-    Being made ready takes the small networks about as long as the large ones.
+    Being made ready takes a small network about as long as a large one.
     """
     if plan.deadline is None:
         return plan
