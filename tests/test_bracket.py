@@ -70,6 +70,16 @@ def test_a_published_number_lies_where_its_rounding_touches_the_bracket(low, hig
     assert "val-2" not in printed
 
 
+def test_a_number_from_before_the_end_of_training_is_no_part_of_it():
+    report = demo()
+    early = next(c for c in report.claims if c.id == "test-acc").model_copy(
+        update={"id": "early", "protocol": "best_val_loss", "epoch": 2}
+    )
+    report = report.model_copy(update={"claims": (*report.claims, early)})
+    (found,) = brackets(report, [counted(best_val_loss=90.0, last=91.0)])
+    assert "early" not in {number.claim for number in found.printed}
+
+
 def test_tables_and_figure_say_the_same():
     found = brackets(demo(), [counted(0, last=90.0, best_val_loss=89.0), counted(1, last=90.0, best_val_loss=89.0)])
     budget, printed = budget_table(found), printed_table(found)

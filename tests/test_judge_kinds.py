@@ -129,6 +129,11 @@ def test_trajectory_states_the_mean_distance_and_the_share_within(report):
     assert row.details[0].startswith("75 % of the points lie within 0.55")
     cut = printed.model_copy(update={"rounding": "floor"})
     assert judge(report, cut, records[1:]).ours == pytest.approx(0.05)
+    fine = printed.model_copy(update={"digitising": 0.0})
+    assert judge(report, fine, records).details[0].startswith("50 % of the points lie within 0.05 of")
+    first = fine.model_copy(update={"digitising_first": (0.5,)})
+    said = "75 % of the points lie within 0.05 of the published ones (digitising 0, of the first points 0.5, rounding"
+    assert judge(report, first, records).details[0].startswith(said)
 
 
 @pytest.mark.parametrize("run", [[60.0, 70.0], [60.0, 70.0, math.nan]])

@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,18 @@ def test_value(make_record):
     assert record.value("train", "loss", epoch=2) == float(record.curves["train/loss"][1])
     assert record.value("batch_mean", "acc_pct") is None
     assert record.value("last", "nll") is None
+
+
+@pytest.mark.parametrize("curve", ["val/loss", "val_augmented/loss"])
+def test_the_lowest_validation_loss_of_the_first_epochs(make_record, curve):
+    record = make_record(epochs=5)
+    assert record.value("best_val_loss", "acc_pct", epoch=3) is None  # without validation images
+    held_out = {"val/loss": np.float32([3, 4, 2, 1, 2]), curve: np.float32([3, 1, 2, 0.5, 2])}
+    record = replace(record, curves={**record.curves, **held_out})
+    tested = record.curves["test/acc_pct"]
+    found = [record.value("best_val_loss", "acc_pct", epoch=k) for k in range(1, 7)]
+    assert found == [float(tested[k]) for k in (0, 1, 1, 3, 3)] + [None]
+    assert record.value("best_val_loss", "loss", epoch=3) == float(record.curves["test/loss"][1])
 
 
 def test_only_a_whole_full_run_counts(make_record):

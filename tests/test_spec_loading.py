@@ -336,6 +336,11 @@ REFUSALS = {
         "protocol: best_val_loss", "protocol: last, epoch: 2", 26, "claims[1].epoch",
         "epoch does not apply to protocol last; for the test set use at_epoch:K",
     ),
+    "more errors than points": (
+        "  - {id: speed", "  - {id: course, kind: trajectory, experiment: base, curve: test/loss, epochs: [1, 2], "
+        "values: [2, 1], decimals: 0, digitising_first: [0.1, 0.1, 0.1], where: Figure 1}\n  - {id: speed", 27,
+        "claims[2].digitising_first", "digitising_first has 3 entries and epochs 2; give no more than there are points",
+    ),
     "neither experiment nor reason": (
         "experiment: base, protocol", "protocol", 26, "claims[1].why_not_run",
         "give either experiment (what measures it) or why_not_run",

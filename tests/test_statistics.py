@@ -227,6 +227,9 @@ def test_trajectories():
     assert deciding_curves.trajectory(ours, mean + 1.5, 0.0, 1.0).word == "not reproduced"
     assert deciding_curves.trajectory(ours, mean + 1.5, 2.0, 1.0).word == "not reproduced"  # inside, but too far
     assert deciding_curves.trajectory(ours[:2], mean, 0.0, 1.0).word == "inconclusive"
+    steep = mean + np.where(np.arange(50) < 10, 3.0, 0.0)
+    assert deciding_curves.trajectory(ours, steep, 0.0, 1.0).word == "not reproduced"
+    assert deciding_curves.trajectory(ours, steep, np.where(np.arange(50) < 10, 3.0, 0.0), 1.0).word == "reproduced"
 
 
 def matrices(n, p, seed):

@@ -115,6 +115,7 @@ def _is_test(claim: Claim, names: tuple[str, ...]) -> TypeGuard[MeasuredClaim]:
         and claim.experiment in names
         and claim.metric == "acc_pct"
         and claim.fold is None
+        and claim.epoch is None
         and claim.protocol in TEST_PROTOCOLS
     )
 

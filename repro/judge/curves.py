@@ -44,7 +44,7 @@ def trajectory(pool: Pool, claim: TrajectoryClaim) -> Row:
     far = {seed: np.abs(points - _stands_for(claim)) for seed, points in found.items()}
     details = (_within(claim, np.array(list(far.values()))),)
     distance = {seed: float(each.mean()) for seed, each in far.items()}
-    error = claim.digitising + 0.5 * 10.0**-claim.decimals
+    error = np.array(claim.errors) + 0.5 * 10.0**-claim.decimals
     curves = np.array(list(found.values()))
     given["verdict"] = deciding_curves.trajectory(curves, _stands_for(claim), error, _limit(claim))
     return stated(pool, claim, {claim.experiment: groups}, distance, details=details, **given)
@@ -63,9 +63,12 @@ def _stands_for(claim: TrajectoryClaim) -> np.ndarray:
 
 def _within(claim: TrajectoryClaim, far: np.ndarray) -> str:
     half = 0.5 * 10.0**-claim.decimals
-    error = claim.digitising + half
-    share = f"{100 * (far <= error + 1e-9).mean():.0f} % of the points lie within {_short(error)} of the published ones"
-    return f"{share} (digitising {_short(claim.digitising)}, rounding {_short(half)})"
+    share = f"{100 * (far <= np.array(claim.errors) + half + 1e-9).mean():.0f} % of the points lie within"
+    share += f" {_short(claim.digitising + half)} of the published ones"
+    errors = [f"digitising {_short(claim.digitising)}", f"rounding {_short(half)}"]
+    if claim.digitising_first:
+        errors.insert(1, f"of the first points {', '.join(map(_short, claim.digitising_first))}")
+    return f"{share} ({', '.join(errors)})"
 
 
 def _short(value: float) -> str:

@@ -53,11 +53,11 @@ def convergence(ratios: Sequence[float], parts: Sequence[Sequence[tuple[str, flo
     return replace(found, word="supported" if agree >= AGREEING else "mixed", why=said)
 
 
-def trajectory(curves: np.ndarray, published: np.ndarray, error: float, limit: float) -> Verdict:
+def trajectory(curves: np.ndarray, published: np.ndarray, error: float | np.ndarray, limit: float) -> Verdict:
     """Judge a published curve beside ours, one row a seed, a column a point.
 
     Nine in ten points lie within the 95 % prediction interval of one more run, widened by `error` (digitising and
-    rounding), and the mean distance of our mean from them is at most `limit`.
+    rounding; one, or one a point), and the mean distance of our mean from them is at most `limit`.
     """
     n = len(curves)
     if n < ENOUGH_RUNS:

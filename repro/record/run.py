@@ -84,10 +84,16 @@ class RunRecord:
     def value(self, protocol: str, metric: str, epoch: int | None = None) -> float | None:
         """Return a protocol's metric, or None where this run did not measure it.
 
-        `at_epoch:K` reads the test curve after K epochs; `epoch` reads a protocol's own curve at that epoch.
+        `at_epoch:K` reads the test curve after K epochs; `epoch` reads a protocol's own curve at that epoch, and with
+        `best_val_loss` the test curve where the validation loss was lowest until then.
         """
         if protocol.startswith("at_epoch:"):
             protocol, epoch = "test", int(protocol.removeprefix("at_epoch:"))
+        elif protocol == "best_val_loss" and epoch is not None:
+            held_out = self.curves.get("val_augmented/loss", self.curves.get("val/loss", ()))
+            if epoch > len(held_out):
+                return None
+            protocol, epoch = "test", min(range(1, epoch + 1), key=lambda k: held_out[k - 1])
         if epoch is None:
             return self.finals.get(protocol, {}).get(metric)
         curve = self.curves.get(f"{protocol}/{metric}")

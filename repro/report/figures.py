@@ -115,7 +115,7 @@ def published_points(report: Report, arm: Arm) -> Iterator[plots.Published]:
         elif claim.protocol in ("val", "val_augmented", "train_running"):
             yield plots.Published(f"{claim.protocol}/{claim.metric}", claim.value, label, claim.epoch or budget)
         elif claim.protocol in _DRAWN_LEVELS:
-            yield plots.Published(f"test/{claim.metric}", claim.value, f"{label} ({claim.protocol})")
+            yield plots.Published(f"test/{claim.metric}", claim.value, f"{label} ({claim.protocol})", claim.epoch)
 
 
 def landscapes(report: Report, records: list[RunRecord], profile: str, cache: Path | None = None) -> dict[str, bytes]:

@@ -18,7 +18,7 @@ SEEDS_OF_TIER: dict[str, tuple[int, ...]] = {"headline": (0, 1, 2), "core": (0,)
 PROTOCOL_WORDS = {
     "last": "test set, weights after the last epoch",
     "at_epoch": "test set, weights after that many epochs",
-    "best_val_loss": "test set, weights of the epoch with the lowest validation loss",
+    "best_val_loss": "test set, weights of the epoch (of all, or of the first so many) with the lowest validation loss",
     "best_test": "the highest test accuracy of all epochs: chosen on the test set, so it flatters",
     "best_test_every10": "the highest test accuracy among every tenth epoch: chosen on the test set, so it flatters",
     "best_test_loss": "test set, weights of the epoch with the lowest test loss: chosen on the test set",
@@ -45,7 +45,7 @@ METRIC_WORDS = {
 _FOLDS = {"carried": "{} folds, one network carried through", "fresh": "{} folds, a fresh network each"}
 READING_WORDS = {
     "as_written": "as the text says",
-    "as_released": "as the authors' code does",
+    "as_released": "as the code does",
     "as_evidenced": "as the report's own figures or log show",
     "isolated": "one factor at a time, ours",
 }

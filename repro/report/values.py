@@ -153,7 +153,8 @@ def measures(row: Row) -> str:
     if row.kind in EXACT:
         parts += row.details
     if row.protocol:
-        parts.append(row.protocol + (f", epoch {row.epoch}" if row.epoch else ""))
+        until = "of epochs 1 to" if row.protocol == "best_val_loss" else "epoch"
+        parts.append(row.protocol + (f", {until} {row.epoch}" if row.epoch else ""))
     if row.kind in ("point", "loss"):
         parts.append(row.what)
     return ", ".join(part for part in parts if part)

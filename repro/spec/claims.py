@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from repro.spec.comparisons import COMPARED, BandClaim, ConvergenceClaim, OrderClaim, TimeClaim, TrendClaim
-from repro.spec.noted import CURVE_PROTOCOLS, Curve, Decimals, Epochs, Metric, Noted, Protocol, Slugs, Values
+from repro.spec.fields import NonNegative
+from repro.spec.noted import EPOCH_PROTOCOLS, Curve, Decimals, Epochs, Metric, Noted, Protocol, Slugs, Values
 from repro.spec.recipe import Count, Float, Positive, Slug, Text, refuse
 
 
@@ -60,8 +61,9 @@ class DataClaim(Noted):
 class MeasuredClaim(Noted):
     """A number that a training run measures: an accuracy in percent (`point`) or a loss (`loss`).
 
-    `epoch` asks a curve protocol (val, val_augmented, train_running) at that completed epoch. It and the K of
-    `at_epoch:K` are in our count, from 1; `epoch_base: 0` says that the paper prints the same epoch as K - 1.
+    `epoch` asks a curve protocol (val, val_augmented, train_running) at that completed epoch, and best_val_loss of the
+    epochs until then. It and the K of `at_epoch:K` are in our count, from 1; `epoch_base: 0` says that the paper prints
+    the same epoch as K - 1.
     `fold`: of an experiment with a fresh network a fold, the run of that fold; without it the mean over the folds.
     `n`: the images the published number rests on. `runs`: how many runs stand behind it.
     A claim without `experiment` says in `why_not_run` what is missing.
@@ -93,7 +95,7 @@ class MeasuredClaim(Noted):
             raise refuse(f"a {self.kind} claim is of {' or '.join(metrics)}, not {self.metric}; mend one", "metric")
         if (self.margin is None) != (self.margin_why is None):
             raise refuse("margin and margin_why belong together; give both or neither", "margin", "margin_why")
-        if self.epoch is not None and self.protocol not in CURVE_PROTOCOLS:
+        if self.epoch is not None and self.protocol not in EPOCH_PROTOCOLS:
             text = f"epoch does not apply to protocol {self.protocol}; for the test set use at_epoch:K"
             raise refuse(text, "epoch")
         if self.metric.endswith("_pct") and not 0 <= self.value <= 100:
@@ -106,8 +108,8 @@ class MeasuredClaim(Noted):
 class TrajectoryClaim(Noted):
     """A published curve, point by point: `values[i]` after `epochs[i]` epochs, in our count from 1.
 
-    `digitising`: the error of reading it off a figure, 0 for printed numbers. `epoch_base: 0` says that the paper's
-    axis prints epoch K as K - 1.
+    `digitising`: the error of reading it off a figure, 0 for printed numbers; `digitising_first`: that of the first
+    points where it is another. `epoch_base: 0` says that the paper's axis prints epoch K as K - 1.
     """
 
     kind: Literal["trajectory"]
@@ -117,7 +119,8 @@ class TrajectoryClaim(Noted):
     values: Values
     decimals: Decimals
     rounding: Literal["nearest", "floor"] = "nearest"
-    digitising: Annotated[float, Field(ge=0)] = 0.0
+    digitising: NonNegative = 0.0
+    digitising_first: Annotated[tuple[NonNegative, ...], Field(strict=False, min_length=1)] | None = None
     epoch_base: Literal[0, 1] = 1
 
     @model_validator(mode="after")
@@ -127,10 +130,19 @@ class TrajectoryClaim(Noted):
             raise refuse(f"epochs {text}", "epochs", "values")
         if any(b <= a for a, b in zip(self.epochs, self.epochs[1:], strict=False)):
             raise refuse("epochs must rise from point to point; put them in order, each once", "epochs")
+        if (first := len(self.digitising_first or ())) > len(self.epochs):
+            text = f"has {first} entries and epochs {len(self.epochs)}; give no more than there are points"
+            raise refuse(f"digitising_first {text}", "digitising_first", "epochs")
         high = 100.0 if self.curve.endswith("acc_pct") else float("inf")
         if wrong := next((v for v in self.values if not 0 <= v <= high), None):
             raise refuse(f"holds {wrong!r}, which no {self.curve} can be; give percents, and losses from 0", "values")
         return self
+
+    @property
+    def errors(self) -> tuple[float, ...]:
+        """The error of digitising of each point."""
+        first = self.digitising_first or ()
+        return first + (self.digitising,) * (len(self.epochs) - len(first))
 
 
 Row = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=10, max_length=10)]

@@ -22,7 +22,7 @@ _HASHED = (
     "id", "kind", "quantity", "value", "decimals", "rounding", "metric", "protocol", "epoch", "experiment", "n", "runs",
     "margin", "fold", "layer", "channel", "higher", "lower", "gap", "experiments", "direction", "faster", "slower",
     "curve", "shorter", "longer", "ratio", "narrower", "wider", "epochs", "values", "digitising", "matrix",
-    "indicators", "primary", "factor",
+    "indicators", "primary", "factor", "digitising_first",
 )  # fmt: skip
 
 

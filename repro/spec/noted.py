@@ -16,6 +16,8 @@ PROTOCOLS = (
 VAL_PROTOCOLS = ("best_val_loss", "val", "val_augmented")
 #: protocols that have a curve of their own, so that a claim may ask them at an epoch
 CURVE_PROTOCOLS = ("val", "val_augmented", "train_running")
+#: protocols that a claim may ask before the end of training
+EPOCH_PROTOCOLS = (*CURVE_PROTOCOLS, "best_val_loss")
 Protocol = Annotated[
     str, Field(pattern=rf"^({'|'.join(p.replace('.', '[.]') for p in PROTOCOLS)}|at_epoch:[1-9][0-9]{{0,4}})$")
 ]

@@ -10,8 +10,8 @@ from repro.spec.schema import Claim, MeasuredClaim, Report
 TEST = 10_000
 #: training images of CIFAR-10, those that validate included
 TRAIN = 50_000
-#: protocols whose number stands for all test images, after one training
-FULL_TEST = ("last", "best_val_loss", "best_test", "best_test_every10", "best_test_loss", "batch_mean")
+#: protocols whose number stands for all test images
+_FULL_TEST = ("last", "best_val_loss", "best_test", "best_test_every10", "best_test_loss", "batch_mean")
 #: a table's name in the place of a claim, such as `Table 1 (Results)`
 _TABLE = re.compile(r"Table \d+(?: \([^)]*\))?")
 
@@ -40,6 +40,11 @@ def measured(report: Report, metric: str = "acc_pct") -> Iterator[MeasuredClaim]
     for claim in report.claims:
         if isinstance(claim, MeasuredClaim) and claim.metric == metric:
             yield claim
+
+
+def whole(claim: MeasuredClaim) -> bool:
+    """Say whether a claim's number stands for all test images after the whole of one training."""
+    return claim.protocol in _FULL_TEST and claim.epoch is None
 
 
 def tables_of(claim: Claim) -> tuple[str, ...]:

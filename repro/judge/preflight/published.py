@@ -36,7 +36,7 @@ def maxima(report: Report) -> Iterator[Finding]:
             f"Read as the result of `{experiment}`, {' and '.join(printed)} "
             f"{'lie' if len(printed) > 1 else 'lies'} above its published curve ({curve.where}), whose highest point "
             f"is {best:.{curve.decimals}f} %"
-            + (f", read to {curve.digitising:g}" if curve.digitising else "")
+            + (f", read to {error:g}" if (error := curve.errors[curve.values.index(best)]) else "")
             + (", cut off to whole percents" if curve.rounding == "floor" else "")
             + f", at epoch {curve.epochs[curve.values.index(best)]}."
         )
@@ -52,7 +52,8 @@ def maxima(report: Report) -> Iterator[Finding]:
 def _top(curve: TrajectoryClaim) -> float:
     """Return the highest accuracy that the curve's highest point may stand for."""
     unit = 10.0**-curve.decimals
-    return max(curve.values) + curve.digitising + (unit if curve.rounding == "floor" else unit / 2)
+    highest = max(map(sum, zip(curve.values, curve.errors, strict=True)))
+    return highest + (unit if curve.rounding == "floor" else unit / 2)
 
 
 def steady(report: Report) -> Iterator[Finding]:
@@ -84,8 +85,8 @@ def _axis(curve: TrajectoryClaim, epoch: int) -> int:
 
 def _steps_back(report: Report, sentence: Sentence, curve: TrajectoryClaim) -> Iterator[Finding]:
     sign, verb = (1, "rises") if curve.curve.endswith("loss") else (-1, "falls")
-    points = list(zip(curve.epochs, curve.values, strict=True))
-    back = [(e, a, b) for (_, a), (e, b) in pairwise(points) if sign * (b - a) > curve.digitising]
+    points = list(zip(curve.epochs, curve.values, curve.errors, strict=True))
+    back = [(e, a, b) for (_, a, before), (e, b, error) in pairwise(points) if sign * (b - a) > max(before, error)]
     if not back:
         return
     steps = ", ".join(f"epoch {_axis(curve, e)} ({a:.{curve.decimals}f} to {b:.{curve.decimals}f})" for e, a, b in back)

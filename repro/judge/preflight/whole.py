@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from math import sqrt
 
-from repro.judge.preflight.finding import FULL_TEST, TEST, Finding, half_unit, measured, prints_as, shown
+from repro.judge.preflight.finding import TEST, Finding, half_unit, measured, prints_as, shown, whole
 from repro.spec.schema import ConfusionClaim, MeasuredClaim, Report
 
 
@@ -65,7 +65,7 @@ def _matrix(report: Report, of_it: list[ConfusionClaim], restated: list[str]) ->
     percent, networks = 100 * trace / TEST, {c.experiment for c in of_it}
     printed: dict[float, MeasuredClaim] = {}
     for claim in measured(report):
-        if claim.experiment not in networks or claim.protocol not in FULL_TEST or claim.id in restated:
+        if claim.experiment not in networks or not whole(claim) or claim.id in restated:
             continue
         if claim.value not in printed or claim.protocol == "batch_mean":
             printed[claim.value] = claim
@@ -80,7 +80,7 @@ def _matrix(report: Report, of_it: list[ConfusionClaim], restated: list[str]) ->
     for claim in sorted(off, key=lambda c: abs(c.value - percent)):
         text += f"{shown(claim)} (`{claim.experiment}`) is {_apart(report, claim, percent)}. "
         numbers[f"off_{claim.value:.{claim.decimals}f}"] = claim.value - percent
-    same = [c for c in measured(report) if c.experiment in networks and c.protocol in FULL_TEST and c.value in printed]
+    same = [c for c in measured(report) if c.experiment in networks and whole(c) and c.value in printed]
     ids = tuple(c.id for c in [*of_it, *same])
     yield Finding(
         report.id, f"trace-{of_it[0].id}", "matrix_trace", "A confusion matrix and the accuracies beside it",
