@@ -10,12 +10,16 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from repro.errors import UserError, redacted
+
+#: the option whose value is a host
+_HOST = "--ray-address"
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -107,12 +111,14 @@ def _commit() -> dict[str, Any]:
 
 
 def command(arguments: Sequence[str]) -> str:
-    """Return the call of the program as records hold it: paths out of the current folder as PATH, passwords hidden."""
-    return "repro " + shlex.join(map(_public, arguments))
+    """Return the call of the program as records hold it: no paths out of the current folder, hosts or passwords."""
+    return "repro " + shlex.join(_public(*pair) for pair in pairwise(["", *arguments]))
 
 
-def _public(argument: str) -> str:
+def _public(before: str, argument: str) -> str:
     option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    if _HOST in (before, option) and value not in ("", "auto"):
+        return f"{option}{equals}HOST"
     outside = value.startswith(("/", "~")) or ".." in value.split("/")
     return option + equals + ("PATH" if outside else redacted(value))
 

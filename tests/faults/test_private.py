@@ -299,6 +299,9 @@ def test_what_a_reader_of_an_address_may_say_of_it_is_hidden(address, text, show
         (["run", "--all", "--reports", "a/../../jane"], "repro run --all --reports PATH"),
         (["run", "--all", "--reports", "reports"], "repro run --all --reports reports"),
         (["run", "http://jane:secret@host/x"], "repro run 'http://***@host/x'"),
+        (["run", "--ray-address", "10.0.0.5:6379", "--all"], "repro run --ray-address HOST --all"),
+        (["run", "--ray-address=gpu.lab:6379", "--all"], "repro run --ray-address=HOST --all"),
+        (["run", "--ray-address", "auto", "--all"], "repro run --ray-address auto --all"),
     ],
 )
 def test_the_call_as_a_record_holds_it(arguments, held):
