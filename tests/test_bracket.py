@@ -6,7 +6,7 @@ import pytest
 from golden_demo import demo, make
 
 from repro.judge.bracket import brackets
-from repro.report.brackets import bracket_figure, budget_table, printed_table
+from repro.report.brackets import bar, bracket_figure, budget_table, printed_table
 
 
 def counted(seed=0, experiment="base", **accuracies):
@@ -31,6 +31,14 @@ def test_the_budget_is_the_mean_of_the_differences_of_one_seed():
     assert found.added("best_val_loss") == 0
     assert (found.lowest, found.highest) == ("best_val_loss", "best_test")
     assert found.mean("best_test") - found.mean("best_val_loss") == pytest.approx(found.added("best_test"))
+
+
+def test_another_way_of_testing_the_last_weights_is_set_beside_them():
+    found = one(counted(last=84.37, best_val_loss=85.24, train_mode_bn=84.81, augmented_test=83.87))
+    assert found.added("train_mode_bn") == pytest.approx(0.44)
+    assert found.added("augmented_test") == pytest.approx(-0.50)
+    assert found.added("last") == pytest.approx(-0.87)
+    assert bar(found).added["train_mode_bn"] == pytest.approx(84.81 - 85.24)
 
 
 def test_without_held_out_images_the_last_epoch_is_the_reference():

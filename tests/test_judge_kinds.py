@@ -13,6 +13,7 @@ from repro.judge.convergence import by_area, by_thresholds, reach, smooth
 from repro.judge.curves import Bands, bands
 from repro.judge.label import label
 from repro.judge.records import Pool, number
+from repro.report import values
 from repro.spec import ledger
 from repro.spec.identity import recipe_hash, run_key
 from repro.spec.schema import Claim, Report
@@ -96,6 +97,8 @@ def test_a_sentence_takes_the_state_of_its_primary_indicator(report):
     row = judge(report, sentence, [make(report, seed=seed) for seed in range(3)])
     assert (row.state, row.n, row.what) == ("measured", 3, "It works.")
     assert row.details == ("`idle-acc`: not run (no full-protocol run yet)", "`test-acc` (primary): reproduced")
+    assert not row.verdict.provisional
+    assert judge(report, sentence, [make(report)]).verdict.provisional
 
 
 @pytest.mark.parametrize("kind", ["explanation", "conjecture", "not_testable"])
@@ -335,6 +338,9 @@ def test_negative_verdicts_have_q_values_and_smoke_runs_no_verdict(report):
     assert rows["test-acc"].verdict.word == "fell short"
     assert 0 <= rows["test-acc"].verdict.p <= rows["test-acc"].verdict.q < 0.1
     assert rows["params"].verdict.q is None
+    assert values.verdict(rows["test-acc"]) == "fell short"
+    unsure = replace(rows["test-acc"], verdict=replace(rows["test-acc"].verdict, q=0.113))
+    assert values.verdict(unsure) == "fell short, q 0.11"
     smoke = judge_all(report, [make(report, profile="smoke")], profile="smoke")
     assert next(row for row in smoke if row.claim == "test-acc").verdict is None
 

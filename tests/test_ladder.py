@@ -165,7 +165,7 @@ def test_page_overview_and_json_show_them(tmp_path):
     render.render(REPORTS, [], {}, tmp_path)
     page = (tmp_path / "shamooun2022" / "report.md").read_text()
     assert "| README | For other weights, put there later, on normalised images. | 90.6 % | no |" in page
-    assert "| augmentation | stated, code differs |" in page
+    assert "| augmentation | stated, differs |" in page
     assert "| seeds | nowhere | code only | code only | nowhere | nowhere |" in (tmp_path / "README.md").read_text()
     told = json.loads((tmp_path / "verdicts.json").read_text())["reports"]["shamooun2022"]["claims"]
     (claim,) = [claim for claim in told if claim["id"] == "test-acc"]

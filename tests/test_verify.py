@@ -401,6 +401,7 @@ def test_pages_are_drawn_again_and_compared_but_for_their_figures(tmp_path, monk
     folder.mkdir()
     repro("report")
     assert "all hold" in repro("verify", "--pages")
+    assert "leave out PATH" in repro("verify", "--pages", "reports", code=2)
     page, badge = folder / "demo2020" / "report.md", next((folder / "demo2020" / "badges").glob("*.svg"))
     page.write_text(page.read_text() + "Reproduced.\n")
     badge.write_text(badge.read_text().replace("not", "now"))

@@ -32,7 +32,10 @@ class Group(click.Group):
         except BrokenPipeError:
             # The reader (head, less) has closed the pipe: nothing left to say.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(0)
+            if ctx.invoked_subcommand != "run":
+                ctx.exit(0)
+            click.echo("repro: ended, since nobody reads the output; the same command goes on", err=True)
+            ctx.exit(1)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EIO) and error.filename is None:
                 click.echo(f"repro: the output cannot be written ({error.strerror})", err=True)

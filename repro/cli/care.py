@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from repro.cli.options import home, reports_option
+from repro.errors import UserError
 
 
 @click.command()
@@ -52,6 +53,8 @@ def verify(
     """
     from repro.suite.verifying import verify as check
 
+    if pages and paths:
+        raise UserError("--pages: compares the committed pages; leave out PATH")
     done = check(paths, reports_dir, home(), runs=runs, pages=pages)
     if as_json:
         click.echo(json.dumps(done.plain(), indent=1))

@@ -49,7 +49,9 @@ def figures_options(name: str, what: str = "Write the figures") -> Decorator:
     return together(
         click.option("--json", "as_json", is_flag=True, help="Machine-readable."),
         click.option("--save", is_flag=True, help=f"{what} to bench/{name}.json in the folder of pages."),
-        click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help=f"{what} there."),
+        click.option(
+            "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the figures there."
+        ),
         reports_option,
     )
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 _SHARED = "Share TIME (90s, 9m, 1.5h) among the experiments: fewer timings where it is short."
 _steps = click.option(
-    "--steps", type=click.IntRange(1, 1000), help="Steps a timing; without it as many as last about a second."
+    "--steps",
+    type=click.IntRange(1, 1000),
+    help="Steps a timing, an epoch's at most; without it as many as last about a second.",
 )
 
 
@@ -37,11 +39,11 @@ def _shared(repeats: int, name: str, budget: str = _SHARED) -> Decorator:
 
 
 @click.command()
-@click.argument("names", metavar="[REPORT/EXPERIMENT]...", nargs=-1)
+@click.argument("names", metavar="[REPORT[/EXPERIMENT]]...", nargs=-1)
 @_steps
 @_shared(5, "step")
 def step(names: tuple[str, ...], steps: int | None, **shared: Any) -> None:
-    """Time a training step beside the usual loop and a tuned one, of each report's first headline experiment.
+    """Time a training step beside the usual loop and a tuned one: each report's first headline, and two more.
 
     The loops are given ready-made batches; ours makes its own. A target that is missed is shown as missed.
     """
@@ -61,12 +63,14 @@ def epoch(names: tuple[str, ...], images: int | None, **shared: Any) -> None:
 
 
 @click.command()
-@click.argument("names", metavar="[REPORT/EXPERIMENT]...", nargs=-1)
-@click.option("--only", metavar="NAME,...", help="Only these variants: eager, unpadded, compiled, concurrent-2, -4.")
+@click.argument("names", metavar="[REPORT[/EXPERIMENT]]...", nargs=-1)
+@click.option(
+    "--only", metavar="NAME,...", help="Only these variants: eager, unpadded, compiled, concurrent-2, concurrent-4."
+)
 @_steps
 @_shared(5, "variants")
 def variants(names: tuple[str, ...], only: str | None, steps: int | None, **shared: Any) -> None:
-    """Time a training step beside the same with one thing changed, of each report's first headline experiment.
+    """Time a training step beside the same with one thing changed: each report's first headline, and two more.
 
     Without its CUDA graph, without padded channels, with fused operations, with others beside it on one device. A
     variant that cannot be on this device is left out, with the reason.

@@ -87,7 +87,10 @@ def on_cluster(address: str | None, device: str | None, devices: list[str] | Non
     "--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True,
     help="local: processes of this machine. ray: tasks of a Ray cluster, K a GPU.",
 )  # fmt: skip
-@click.option("--ray-address", metavar="ADDRESS", help="HOST:PORT of a Ray cluster, or auto.  [default: this machine]")
+@click.option(
+    "--ray-address", metavar="ADDRESS",
+    help="HOST:PORT of a Ray cluster, or auto.  [default: RAY_ADDRESS, else this machine]",
+)  # fmt: skip
 @click.option(
     "--precision",
     type=click.Choice(["auto", "bf16", "fp32"]),

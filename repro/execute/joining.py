@@ -79,10 +79,10 @@ def _reach(address: str) -> None:
 
 def _kind(ray: Any, address: str, device: str | None) -> str:
     wanted = device or "auto"
-    if not address or wanted == "cpu":
-        return environment.pick_device(wanted).type
-    if wanted not in ("auto", "cuda"):
+    if wanted.startswith("cuda:"):
         raise UserError(f"--device {wanted}: on a cluster Ray chooses which one; give cpu, cuda or auto")
+    if not address or wanted not in ("auto", "cuda"):
+        return environment.pick_device(wanted).type
     there = ray.cluster_resources().get("GPU", 0) > 0
     if wanted == "cuda" and not there:
         raise UserError("--device cuda: the cluster has no GPU; use --device cpu, or add a machine that has one")

@@ -2,7 +2,8 @@
 
 The bracket reaches from the lowest to the highest protocol, means over seeds. The honest reference is chosen without
 the test images: the epoch of the lowest validation loss where images are held out, else the last epoch. The optimism
-budget is what each protocol adds to it, in points. Accuracies are in percent.
+budget is what each protocol adds to it, in points; what tests the last epoch's weights in another way, to those weights
+tested as usual. Accuracies are in percent.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,8 @@ TEST_PROTOCOLS = (
     "last", "best_val_loss", "best_test", "best_test_every10", "best_test_loss", "batch_mean", "last_batch",
     "train_mode_bn", "augmented_test",
 )  # fmt: skip
+#: those that test the last epoch's weights in another way
+_OF_LAST = ("train_mode_bn", "augmented_test")
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Bracket:
         return fmean(self.values[protocol])
 
     def added(self, protocol: str) -> float:
-        """Return the points that counting this way adds to the honest reference, mean over seeds."""
+        """Return the points that counting this way adds, mean over seeds: to the honest reference, or to `last`."""
         return fmean(self._gaps(protocol))
 
     def added_sd(self, protocol: str) -> float | None:
@@ -74,7 +77,8 @@ class Bracket:
         return max(self.values, key=self.mean)
 
     def _gaps(self, protocol: str) -> list[float]:
-        return [v - r for v, r in zip(self.values[protocol], self.values[self.reference], strict=True)]
+        beside = "last" if protocol in _OF_LAST and "last" in self.values else self.reference
+        return [v - r for v, r in zip(self.values[protocol], self.values[beside], strict=True)]
 
 
 def brackets(report: Report, records: Iterable[RunRecord], profile: str = "full") -> list[Bracket]:

@@ -100,8 +100,7 @@ def qualitative(pool: Pool, claim: QualitativeClaim, judge: Callable[[Any], Row]
     details = tuple(_indicated(found, name == claim.primary) for name, found in rows.items())
     words = {name: found.verdict.word if found.verdict else "not run" for name, found in rows.items()}
     verdict = deciding.qualitative(words, claim.primary)
-    if verdict.word == "not run" and first.kind == "time" and first.n:  # measured, in a way that does not count
-        verdict = replace(verdict, word="not judged")
+    verdict = replace(verdict, provisional=first.verdict is not None and first.verdict.provisional)
     return row(
         pool.report, claim, first.state, first.reason, what=claim.text, n=first.n, declared=first.declared,
         details=details, verdict=verdict if pool.profile == "full" else None,

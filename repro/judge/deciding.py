@@ -160,7 +160,7 @@ def qualitative(words: dict[str, str], primary: str) -> Verdict:
         return Verdict("supported", said)
     if first in NEGATIVE:
         return Verdict("not supported", said)
-    return Verdict("not run" if first in ("not run", "not judged") else "inconclusive", said)
+    return Verdict(first if first in ("not run", "not judged") else "inconclusive", said)
 
 
 def _numbers(found: Interval, spread: Spread, n: int) -> dict[str, Any]:

@@ -11,6 +11,9 @@ from dataclasses import dataclass, replace
 from repro.judge.rows import Row
 from repro.judge.statistics import benjamini_hochberg
 
+#: a negative verdict stands below this q-value
+FALSE_SHARE = 0.10
+
 
 @dataclass(frozen=True)
 class Label:

@@ -63,7 +63,7 @@ def bar(found: Bracket) -> plots.BracketLine:
         found.experiments[0],
         f"{base:.2f} %, {runs}",
         _bracket(found),
-        {name: found.added(name) for name in TEST_PROTOCOLS if name in found.values},
+        {name: found.mean(name) - base for name in TEST_PROTOCOLS if name in found.values},
         tuple(sorted({round((number.low + number.high) / 2 - base, 9) for number in found.printed})),
     )
 

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from repro.judge.claims import ENOUGH_RUNS, Row
+from repro.judge.deciding import ENOUGH_PAIRS
 from repro.judge.label import Label
 from repro.report.markdown import DASH, Md, code, join, md, plural, prose, table
 from repro.report.values import (
+    COMPARED,
     behind,
     claim_name,
     difference,
@@ -153,7 +155,9 @@ def _ending(rows: Sequence[Row]) -> list[Column]:
 
 def _judged(rows: Sequence[Row]) -> list[Column]:
     """The columns of a verdict's numbers, where a row has any."""
-    columns: list[Column] = [("90 % interval", "r", interval), ("Margin", "r", margin)]
+    # Of a comparison it is that of ours, beside the published gap or none.
+    name = "90 % interval of ours" if all(row.kind in COMPARED for row in rows) else "90 % interval"
+    columns: list[Column] = [(name, "r", interval), ("Margin", "r", margin)]
     return columns if any(row.verdict and row.verdict.low is not None for row in rows) else []
 
 
@@ -194,4 +198,5 @@ def details(rows: Iterable[Row]) -> list[Md]:
 def provisional_note(rows: Iterable[Row]) -> str:
     """Explain the word where it occurs."""
     few = sum(row.provisional for row in rows)
-    return f"Provisional: fewer than {ENOUGH_RUNS} runs ({plural(few, 'claim')})." if few else ""
+    needed = f"fewer than {ENOUGH_RUNS} runs, of a comparison fewer than {ENOUGH_PAIRS} pairs of runs"
+    return f"Provisional: {needed} ({plural(few, 'claim')})." if few else ""

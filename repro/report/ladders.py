@@ -116,7 +116,7 @@ def _cells(stated: Stated | None) -> list[Any]:
     if stated is None:
         return ["not looked up", ""]
     said = prose(stated.says)
-    return [state_words(stated), md("{} The code: {}", said, prose(stated.differs)) if stated.differs else said]
+    return [state_words(stated), md("{} Otherwise: {}", said, prose(stated.differs)) if stated.differs else said]
 
 
 def item_words(item: str) -> str:
@@ -125,10 +125,10 @@ def item_words(item: str) -> str:
 
 
 def state_words(stated: Stated | None) -> str:
-    """`stated`, `stated, code differs`, `code only`, `nowhere`; a dash where nobody looked."""
+    """`stated`, `stated, differs`, `code only`, `nowhere`; a dash where nobody looked."""
     if stated is None:
         return DASH
-    return "stated, code differs" if stated.differs else stated.state.replace("_", " ")
+    return "stated, differs" if stated.differs else stated.state.replace("_", " ")
 
 
 def glance_checklist(reports: Mapping[str, Report]) -> Md | str:

@@ -47,14 +47,16 @@ def _set_aside() -> Iterator[None]:
 @_set_aside()
 def render(
     reports: dict[str, Report], records: Iterable[RunRecord], ledgers: Ledgers, out: Path, profile: str = "full",
-    cache: Path | None = None, timings: Timings = NONE, struck: Iterable[Struck] = (),
+    cache: Path | None = None, timings: Timings = NONE, struck: Iterable[Struck] = (), measured: Path | None = None,
 ) -> list[Path]:  # fmt: skip
     """Write the pages in Markdown and HTML, figures, badges, `verdicts.json` and tables; return the files written.
 
     Only the profile's records enter, for `full` only those that count, each once and in an order of their own.
     `struck`, the withdrawn records, are named on the pages and enter nothing else.
     Figures and badges left over from an earlier rendering are removed; `cache` is a folder of figures drawn before.
+    `measured`: the folder whose benchmarks and trials have pages too, `out` itself where none is given.
     """
+    measured = measured or out
     records, gone = of_profile(records, profile), withdrawn.listed(struck, profile)
     rows = tables.rows(reports, records, ledgers, profile, timings)
     written = []
@@ -67,10 +69,10 @@ def render(
         if profile == "full":
             written += _figures(out / name / "badges", badges(report, own))
             written.append(_write(out / name / "badge.svg", report_badge(report, own)))
-    speed = performance.page(out / "bench") if profile == "full" else None
+    speed = performance.page(measured / "bench") if profile == "full" else None
     if speed is not None:
         written.append(_write(out / "performance.md", speed.encode()))
-    tried = reliability.page(out / "reliability.json") if profile == "full" else None
+    tried = reliability.page(measured / "reliability.json") if profile == "full" else None
     if tried is not None:
         written.append(_write(out / "reliability.md", tried.encode()))
     overview = _overview(reports, rows, records, profile, speed is not None, tried is not None, gone)

@@ -3,6 +3,7 @@
 from math import exp, expm1
 
 from repro.judge.claims import Row
+from repro.judge.label import FALSE_SHARE
 from repro.report.markdown import DASH, Md, code, join, number, percent, prose, signed
 from repro.report.tables import METRIC_WORDS
 
@@ -97,6 +98,7 @@ def verdict(row: Row, profile: str = "full", short: bool = False) -> str:
             (found.provisional, "provisional"),
             (found.unstable, "unstable training"),
             (found.attained, "attained"),
+            (found.q is not None and found.q >= FALSE_SHARE, f"q {found.q or 0:.2f}"),
         )
         words = ", ".join([words, *(word for on, word in marks if on and row.kind not in EXACT)])
         if found.allowance:
@@ -138,12 +140,15 @@ def behind(row: Row) -> str:
         parts.append(f"d = {signed(v.d, digits)}, standard error {v.se:.{digits}f}")
     if v.s_star is not None and v.nu is not None:
         own = "" if v.s is None else f"s = {v.s:.{digits}f}, "
-        parts.append(f"{own}s* = {v.s_star:.{digits}f} with {v.nu:g} degrees of freedom")
+        alone = "" if row.n > 1 else ", the prior's alone"
+        parts.append(f"{own}s* = {v.s_star:.{digits}f} with {v.nu:g} degrees of freedom{alone}")
     if v.agreement is not None:
         parts.append(f"probability {v.agreement:.2f} of lying within the margin")
     if v.q is not None:
         parts.append(f"q = {v.q:.3f}")
-    return "; ".join([f"{v.word} (n = {row.n})", *parts, *([v.environment] if v.environment else [])])
+    if v.environment:
+        parts.append(("runs of more than one class: " if ", " in v.environment else "") + v.environment)
+    return "; ".join([f"{v.word} (n = {row.n})", *parts])
 
 
 def measures(row: Row) -> str:

@@ -96,13 +96,14 @@ class Sentence(Model):
 
 
 class Source(Model):
-    """Who wrote the report, when, and where its code is (owner/name of a public repository)."""
+    """Who wrote the report, when, where its code is (owner/name of a public repository), and what to know of it."""
 
     authors: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
     year: Annotated[int, Field(ge=1990, le=2100)]
     course: Text | None = None
     file: Text | None = None
     code: Text | None = None
+    code_note: Text | None = None
 
 
 class Report(Model):

@@ -33,8 +33,8 @@ def write_pages(profile: str, home: Path, reports_dir: Path, out: Path | None, f
         records, struck = evidence.read(home, reports_dir), evidence.struck(home, reports_dir)
     ledgers = ledger.read(reports_dir / "ledger")
     out = out or (reports_dir if profile == "full" else home / "reports" / profile)
-    measured = timings.read(reports_dir)
-    return render.render(reports, records, ledgers, out, profile, home / "figures", measured, struck)
+    timed = timings.read(reports_dir)
+    return render.render(reports, records, ledgers, out, profile, home / "figures", timed, struck, reports_dir)
 
 
 def show_pages(plan: "Plan", say: "Say") -> None:

@@ -74,7 +74,8 @@ def impossible_shares(report: Report) -> Iterator[Finding]:
         below = int(claim.value * claim.n / 100)
         fits = [(k, n) for n in _denominators(report, claim) if (k := hits_of(claim, n)) is not None]
         near = " and ".join(f"{k:,} are {100 * k / claim.n:.{claim.decimals}f} %" for k in (below, below + 1))
-        text = f"{claim.where}: {shown(claim)} is no whole number of {claim.n:,} images; {near}." + (
+        whose = f", as `{claim.experiment}` has them" if claim.experiment else ""
+        text = f"{claim.where}: {shown(claim)} is no whole number of {claim.n:,} images{whose}; {near}." + (
             f" It is {_shares(fits)}." if fits else ""
         )
         numbers: dict[str, float | int | str] = {

@@ -79,10 +79,10 @@ def _floor(report: Report, values: list[float], ids: tuple[str, ...]) -> Finding
         numbers[f"p_{high:.2f}_over_{low:.2f}"] = p
         pairs.append(f"{high:.2f} over {low:.2f} {p:.2f}")
     text = (
-        f"{', '.join(f'{value:.2f}' for value in values)} % differ by at most {high - low:.2f} points; two single runs "
-        f"of one recipe differ by up to {least:.2f} points in 19 of 20 cases ({sd:.2f} is the spread of one run). The "
-        f"probability that the true order is the printed one is {chance:.2f}"
-        + (f"; pair by pair: {', '.join(pairs)}." if len(values) > 2 else ".")
+        f"{', '.join(f'{value:.2f}' for value in values)} % ({names(ids)}) differ by at most {high - low:.2f} points; "
+        f"two single runs of one recipe differ by up to {least:.2f} points in 19 of 20 cases, if they have converged "
+        f"({sd:.2f} is then the spread of one run; before, it is wider). The probability that the true order is the "
+        f"printed one is then {chance:.2f}" + (f"; pair by pair: {', '.join(pairs)}." if len(values) > 2 else ".")
     )
     return Finding(
         report.id, f"noise-floor-{low:.2f}".replace(".", "-"), "noise_floor",

@@ -39,10 +39,8 @@ def pages(reports_dir: Path) -> Differing:
     reports, records, ledgers = load_all(), evidence.committed(reports_dir), ledger.read(reports_dir / "ledger")
     with tempfile.TemporaryDirectory(prefix="repro-") as folder:
         out = Path(folder)
-        (out / "bench").symlink_to((reports_dir / "bench").absolute())  # a page is made of what lies there
-        (out / "reliability.json").symlink_to((reports_dir / "reliability.json").absolute())
-        struck = evidence.struck(None, reports_dir)
-        written = render.render(reports, records, ledgers, out, timings=timings.read(reports_dir), struck=struck)
+        struck, timed = evidence.struck(None, reports_dir), timings.read(reports_dir)
+        written = render.render(reports, records, ledgers, out, timings=timed, struck=struck, measured=reports_dir)
         made = {path.relative_to(out): path.read_bytes() for path in written}
     yield from _compared(reports_dir, made)
     for name in reports:
