@@ -2,10 +2,13 @@
 
 import math
 import random
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 from golden_demo import demo, demo_records, make
+from scipy import stats
 from scipy.special import comb
 
 from repro.judge.claims import choose, judge, order_spread
@@ -132,6 +135,40 @@ def test_fourteen_of_sixteen_is_hypergeometric(report, correct):
     p = correct / 10_000
     assert spread.sd_pct == pytest.approx(100 * math.sqrt(p * (1 - p) / 16 * (10_000 - 16) / 9_999))
     assert spread.official_pct is None
+
+
+@pytest.mark.parametrize(
+    ("n", "correct", "total"),
+    [(16, 8_750, 10_000), (80, 9_120, 10_000), (80, 0, 10_000), (16, 16, 16), (1, 1, 1), (4_000, 7_000, 10_000)],
+)
+def test_the_order_of_the_images_has_scipys_hypergeometric_distribution(n, correct, total):
+    law = stats.hypergeom(total, correct, n)
+    spread = order_spread({"n": n, "correct": correct, "total": total})
+    assert (spread.low, spread.high) == (law.ppf(0.025), law.ppf(0.975))
+    claims = {
+        hits: MeasuredClaim(
+            kind="point",
+            id="x",
+            experiment="e",
+            value=100 * hits / n,
+            decimals=4,
+            n=n,
+            where="T",
+            protocol="last_batch",
+        )
+        for hits in {0, n // 2, spread.high, n}
+    }
+    for hits, one in claims.items():
+        spread = order_spread({"n": n, "correct": correct, "total": total}, one)
+        assert spread.counts == (hits,)
+        assert spread.chance == pytest.approx(law.pmf(hits), rel=1e-8, abs=1e-300)
+
+
+@pytest.mark.parametrize("module", ["repro.judge", "repro.judge.preflight", "repro.report.tables"])
+def test_judging_does_not_import_all_of_scipys_statistics(module):
+    """It would be a second more for every command."""
+    code = f"import sys, {module}; sys.exit('scipy.stats' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_vector_of_8750_right():

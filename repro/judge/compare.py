@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from math import sqrt
 from statistics import fmean
 
-from scipy import stats
+from scipy.special import chdtri
 
 from repro.judge import statistics
 from repro.judge.matching import Match, match
@@ -180,7 +180,7 @@ def _residuals(values: Sequence[float]) -> list[float]:
 def _common(residuals: Sequence[float], df: int, prior: float) -> Spread:
     """Shrink the sd within two groups, as `statistics.moderated` does that of one."""
     squares, weight = sum(r * r for r in residuals), statistics.PRIOR_WEIGHT
-    if df and squares > prior**2 * stats.chi2.ppf(statistics.GUARD, df):
+    if df and squares > prior**2 * float(chdtri(df, 1 - statistics.GUARD)):
         return Spread(sqrt(squares / df), df, sqrt(squares / df), unstable=True)
     own = sqrt(squares / df) if df else None
     return Spread(sqrt((weight * prior**2 + squares) / (weight + df)), weight + df, own)

@@ -6,7 +6,6 @@ from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
-from scipy.stats import kendalltau
 
 from repro.judge import deciding
 from repro.judge.recipes import beside, differing
@@ -89,6 +88,8 @@ def _trend(pool: Pool, claim: TrendClaim, values: list[dict[int, Any]]) -> Verdi
 
 
 def _tau(ours: list[float]) -> float:
+    from scipy.stats import kendalltau  # a second that few claims need
+
     return number(float(kendalltau(range(len(ours)), ours).statistic)) or 0.0  # NaN where all are equal: no order
 
 

@@ -6,7 +6,6 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-from scipy.stats import page_trend_test
 
 from repro.judge import statistics
 from repro.judge.rows import ENOUGH_RUNS, NEGATIVE, POSITIVE, Verdict
@@ -135,6 +134,8 @@ def trend(table: np.ndarray, prior: float | None) -> Verdict:
         return order(table[:, 1].tolist(), table[:, 0].tolist(), prior)
     if n < 2:
         return Verdict("inconclusive", "a trend needs two seeds at least", n=n, provisional=True)
+    from scipy.stats import page_trend_test  # a second that few claims need
+
     rising, falling = (float(page_trend_test(side).pvalue) for side in (table, table[:, ::-1]))
     steps = [order(table[:, i + 1].tolist(), table[:, i].tolist(), prior) for i in range(table.shape[1] - 1)]
     back = sum(step.word == "reversed" for step in steps)

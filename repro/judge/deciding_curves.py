@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import sqrt
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from repro.judge import statistics
 from repro.judge.deciding import ENOUGH_PAIRS, LEVEL
@@ -63,7 +63,7 @@ def trajectory(curves: np.ndarray, published: np.ndarray, error: float | np.ndar
     if n < ENOUGH_RUNS:
         return Verdict("inconclusive", f"a curve needs {ENOUGH_RUNS} runs to know its spread", n=n, provisional=True)
     mean, spread = curves.mean(axis=0), curves.std(axis=0, ddof=1)
-    reach = float(student.ppf(0.975, n - 1)) * spread * sqrt(1 + 1 / n) + error
+    reach = float(stdtrit(n - 1, 0.975)) * spread * sqrt(1 + 1 / n) + error
     inside = float((np.abs(published - mean) <= reach + 1e-9).mean())
     gap = float(np.abs(mean - published).mean())
     good = inside >= INSIDE and gap <= limit + 1e-9
@@ -81,7 +81,7 @@ def confusion(matrices: np.ndarray, published: np.ndarray) -> Verdict:
     if n < ENOUGH_PAIRS:
         return Verdict("not judged", f"a matrix needs {ENOUGH_PAIRS} runs, {n} here: shown, not judged", n=n)
     left = np.log([_distance(np.delete(matrices, i, axis=0), matrices[i]) for i in range(n)])
-    bound = float(np.exp(left.mean() + student.ppf(0.95, n - 1) * left.std(ddof=1) * sqrt(1 + 1 / n)))
+    bound = float(np.exp(left.mean() + stdtrit(n - 1, 0.95) * left.std(ddof=1) * sqrt(1 + 1 / n)))
     found = _distance(matrices, published)
     why = f"distance {found:.0f}, and of one more run at most {bound:.0f} in 95 % of cases"
     return Verdict("reproduced" if found <= bound else "not reproduced", why, d=found, margin=bound, n=n)

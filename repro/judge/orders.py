@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from math import sqrt
 
-from scipy.stats import hypergeom
+import numpy as np
+from scipy.special import gammaln
 
 from repro.judge.records import number
 from repro.judge.rows import OrderSpread
@@ -26,7 +27,8 @@ def order_spread(final: Mapping[str, float], claim: MeasuredClaim | None = None)
     n, correct, total = (int(final[key]) for key in ("n", "correct", "total"))
     if not (0 < n <= total <= 10**6 and 0 <= correct <= total):
         return None
-    hits = hypergeom(total, correct, n)
+    hits, chances = _hypergeometric(total, correct, n)
+    below = chances.cumsum()
     counts = tuple(k for k in range(n + 1) if _prints_as(claim, 100 * k / n)) if claim else ()
     return OrderSpread(
         mean_pct=100 * correct / total,
@@ -36,10 +38,22 @@ def order_spread(final: Mapping[str, float], claim: MeasuredClaim | None = None)
         correct=correct,
         total=total,
         counts=counts,
-        chance=float(sum(hits.pmf(k) for k in counts)) if claim else None,
-        low=int(hits.ppf(0.025)),
-        high=int(hits.ppf(0.975)),
+        chance=float(chances[np.isin(hits, counts)].sum()) if claim else None,
+        low=int(hits[np.searchsorted(below, 0.025)]),
+        high=int(hits[np.searchsorted(below, 0.975)]),
     )
+
+
+def _hypergeometric(total: int, correct: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the hits that a batch of n can hold and the chance of each (scipy.stats takes a second to import)."""
+    hits = np.arange(max(0, n - (total - correct)), min(n, correct) + 1)
+    ways = _log_ways(correct, hits) + _log_ways(total - correct, n - hits) - _log_ways(total, n)
+    return hits, np.exp(ways)
+
+
+def _log_ways(n: int, k: np.ndarray | int) -> np.ndarray:
+    """Return the logarithm of n over k."""
+    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
 
 
 def _sd(total: int, correct: int, n: int) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from repro.judge.preflight.finding import TEST, Finding, measured, middle, prints_as, shown
 from repro.spec.schema import MeasuredClaim, Report
@@ -14,8 +14,8 @@ FEW = 200
 def clopper_pearson(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """Return the exact confidence interval of a share, in percent (Clopper and Pearson 1934)."""
     tail = (1 - level) / 2
-    low = float(beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
-    high = float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
+    low = float(betaincinv(hits, n - hits + 1, tail)) if hits else 0.0
+    high = float(betaincinv(hits + 1, n - hits, 1 - tail)) if hits < n else 1.0
     return 100 * low, 100 * high
 
 

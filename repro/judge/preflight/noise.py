@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from math import sqrt
+from math import pi, sqrt
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from repro.judge.preflight.finding import Finding, measured, names, shown, tables_of
 from repro.judge.statistics import jordan_sd, least_difference
@@ -20,9 +20,9 @@ def order_probability(values: Sequence[float], sd: float) -> float:
     ranked = sorted(values)
     grid = np.linspace(ranked[0] - 8 * sd, ranked[-1] + 8 * sd, 8001)
     step = grid[1] - grid[0]
-    below = norm.cdf(grid, ranked[0], sd)  # chance that the lowest is below each point
+    below = ndtr((grid - ranked[0]) / sd)  # chance that the lowest is below each point
     for value in ranked[1:]:
-        flow = norm.pdf(grid, value, sd) * below
+        flow = np.exp(-(((grid - value) / sd) ** 2) / 2) / (sd * sqrt(2 * pi)) * below
         below = np.concatenate([[0.0], np.cumsum((flow[1:] + flow[:-1]) / 2) * step])
     return float(below[-1])
 
@@ -71,11 +71,11 @@ def _floor(report: Report, values: list[float], ids: tuple[str, ...]) -> Finding
     }  # fmt: skip
     pairs = []
     for one, other in pairwise(values):
-        p = float(norm.cdf((other - one) / (sqrt(2) * sd)))
+        p = float(ndtr((other - one) / (sqrt(2) * sd)))
         numbers[f"p_{other:.2f}_over_{one:.2f}"] = p
         pairs.append(f"{other:.2f} over {one:.2f} {p:.2f}")
     if len(values) > 2:
-        p = float(norm.cdf((high - low) / (sqrt(2) * sd)))
+        p = float(ndtr((high - low) / (sqrt(2) * sd)))
         numbers[f"p_{high:.2f}_over_{low:.2f}"] = p
         pairs.append(f"{high:.2f} over {low:.2f} {p:.2f}")
     text = (
