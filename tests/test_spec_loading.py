@@ -2,6 +2,7 @@
 
 import copy
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from repro.errors import UserError
+from repro.spec.building import Builder, Loader, quickly
 from repro.spec.loading import MAX_BYTES, load, load_all, merge, parse
 
 VALID = """\
@@ -477,6 +479,11 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
+PIECES = [
+    *"{}[]:,#&*!|>'\"%@`-? \n\t\\~=<\r\x85\u2028\ufeffab1", "\n  ", "\n- ", ": ", "---", "...", "!!int ", "&a ", "*a",
+    "<<: ", "0x1F", "1e5", "1_000", "0o7", "12:30:45", "2020-01-01", "yes", "null", ".inf", "\\x41", "|2", ">+",
+]  # fmt: skip
+SHIPPED = sorted((Path(__file__).parents[1] / "experiments").glob("*.yaml"))
 KEYS = st.sampled_from(["name", "kind", "loss", "recipe", "id", "epochs", "metric", "extra"]) | st.text(max_size=6)
 
 
@@ -519,6 +526,40 @@ def test_any_edit_of_the_text_loads_or_is_refused(position, length, new):
     loads_or_refuses(VALID[:position] + new + VALID[position + length :])
 
 
+def means(root):
+    """What a root node means: its values, as text that tells -0.0 from 0 and knows NaN, and each key's line."""
+    lines = {}
+    try:
+        return repr(Builder(FILE, lines).build(root, ())), lines
+    except UserError as error:
+        return str(error)
+
+
+def means_the_same_to_both(text):
+    """Whether libyaml reads the text; where PyYAML's scanner does too, it means the same."""
+    if (root := quickly(text)) is None:
+        return False
+    with suppress(yaml.YAMLError):  # a tab before a line's end, for example: YAML allows it, that scanner does not
+        assert means(root) == means(Loader(text).get_single_node())
+    return True
+
+
+@pytest.mark.skipif(not yaml.__with_libyaml__, reason="PyYAML was built without libyaml")
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_libyaml_reads_the_shipped_files_and_they_mean_the_same(path):
+    assert means_the_same_to_both(path.read_text())
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.builds(
+        lambda start, length, new: VALID[:start] + new + VALID[start + length :],
+        st.integers(0, len(VALID)), st.integers(0, 12), st.text(max_size=6) | st.text("ab:-[]{}&*!'\"\n #|%?,1.e~\t"),
+    ) | st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
+)  # fmt: skip
+def test_a_text_that_both_read_means_the_same(text):
+    means_the_same_to_both(text)
+
+
 def test_the_shipped_files_stay_far_below_the_limit():
-    folder = Path(__file__).parents[1] / "experiments"
-    assert max(path.stat().st_size for path in folder.glob("*.yaml")) < MAX_BYTES / 10
+    assert max(path.stat().st_size for path in SHIPPED) < MAX_BYTES / 10

@@ -5,9 +5,11 @@ needs. The scanner is the safe one: no tag makes it build anything but text, num
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import yaml
+from yaml.composer import Composer
 
 from repro.errors import UserError
 from repro.spec.explain import KeyPath, dotted
@@ -17,13 +19,16 @@ MAX_KEY, MAX_NUMBER = 200, 1_000  # characters
 _SCALARS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null"))
 #: what acts on a terminal or turns text around, and what no encoding can hold; line breaks and tabs aside
 _HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+#: what libyaml and PyYAML's own scanner read as different values
+_OTHERWISE = re.compile("[!\ufeff]")
 _BLOCKS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq"))
 
 
-class Loader(yaml.SafeLoader):
+class _Counted(Composer):
     """Composes nodes, and stops where there are more than a report needs: a small file can hold half a million."""
 
     nodes = 0
+    peek_event: Callable[[], Any]  # of either parser
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Compose a node and what is below it."""
@@ -34,6 +39,35 @@ class Loader(yaml.SafeLoader):
                 None, None, f"more than {MAX_NODES:,} keys and values, which no report needs", mark
             )
         return super().compose_node(parent, index)
+
+
+class Loader(_Counted, yaml.SafeLoader):
+    """Reads with PyYAML's scanner, whose errors name a line and what was expected there."""
+
+
+if yaml.__with_libyaml__:
+
+    class _Quick(_Counted, yaml.CSafeLoader):
+        """Reads with libyaml, in a third of the time: half a second less for every command."""
+
+        def __init__(self, text: str):
+            yaml.CSafeLoader.__init__(self, text)
+            Composer.__init__(self)
+
+
+def quickly(text: str) -> yaml.Node | None:
+    """Return the mapping that a YAML text is, as libyaml reads it; None where `Loader` has to read it.
+
+    A text that both accept means the same to both, but for a lone tag and a second byte order mark. What libyaml
+    refuses is left to `Loader`: the errors that a user meets are always its own.
+    """
+    if not yaml.__with_libyaml__ or _OTHERWISE.search(text):
+        return None
+    try:
+        root = _Quick(text).get_single_node()
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError):
+        return None
+    return root if isinstance(root, yaml.MappingNode) else None
 
 
 class Builder:

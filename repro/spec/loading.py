@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from repro.errors import UserError
 from repro.spec.answerable import check_report
-from repro.spec.building import Builder, Loader
+from repro.spec.building import Builder, Loader, quickly
 from repro.spec.explain import KeyPath, dotted, explain, line_of
 from repro.spec.recipe import Recipe
 from repro.spec.schema import Report
@@ -82,8 +82,10 @@ def plain(text: str, name: str, builder: Builder) -> Any:
     """Return what a YAML text holds as plain values, None of an empty one; raises UserError where it is no YAML."""
     loader = None
     try:
-        loader = Loader(text)
-        return builder.build(loader.get_single_node(), ())
+        if (root := quickly(text)) is None:
+            loader = Loader(text)
+            root = loader.get_single_node()
+        return builder.build(root, ())
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         text = f"holds a character YAML does not allow ({error.character:#x}); remove it"
