@@ -336,6 +336,29 @@ def test_tables_and_tiers(there):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "tiers"),
+    [
+        ([], {"headline", "core"}),
+        (["tiny"], {"headline", "core", "extended"}),
+        (["tiny/third"], {"extended"}),
+        (["tiny", "--tier", "core"], {"core"}),
+    ],
+)
+def test_what_is_named_is_measured_whatever_its_tier(there, monkeypatch, arguments, tiers):
+    file = there / "experiments" / "tiny.yaml"
+    text = file.read_text()
+    second = next(line for line in text.splitlines(keepends=True) if line.startswith("  second:"))
+    third = second.replace("second", "third").replace("tier: core", "tier: extended").replace("1e-2", "2e-2")
+    file.write_text(text.replace(second, second + third))
+    asked = []
+    monkeypatch.setattr(suite, "runs", lambda chosen, plan: asked.append(chosen))
+    monkeypatch.setattr(suite, "run", lambda *rest: {})
+    repro("bench", "suite", *arguments, "--json")
+    assert {one.tier for _, arms in asked[0] for one in arms} == tiers
+    assert {one.tier for _, arms in asked[1] for one in arms} <= {"headline", "core"}
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["tine"], "no report 'tine'; did you mean 'tiny'?"),

@@ -171,6 +171,7 @@ def test_the_command_its_exit_codes_and_json(tmp_path, monkeypatch):
     assert json.loads(repro("compare", str(a), str(worse), "--json", code=1))["differs"] is True
     assert "equivalent" in repro("compare", str(a), str(worse), "--margin", "9")
     assert "--profile" in repro("compare", str(a), str(worse), "--profile", "quick", code=2)
+    assert "by their bits alone" in repro("compare", str(a), str(worse), "--profile", "smoke", "--margin", "9", code=2)
 
 
 def test_folders_that_hold_nothing(tmp_path):

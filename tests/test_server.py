@@ -151,6 +151,7 @@ def test_migrating_asks_for_a_server_and_for_a_store(home, monkeypatch, tmp_path
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert "none.db: no such file" in refused("server", "migrate", "--from", str(tmp_path / "none.db"))
     assert not (tmp_path / "none.db").exists()
+    assert "--port: `migrate` serves nothing; leave it out" in refused("server", "--port", "5001", "migrate")
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path, monkeypatch):

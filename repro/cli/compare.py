@@ -43,6 +43,8 @@ def compare(
     printed = str(markdown) == "-"
     if as_json and printed:
         raise UserError("--markdown -: prints, and so does --json; name a file for one of the two")
+    if margin is not None and profile == "smoke":
+        raise UserError("--margin: smoke runs are compared by their bits alone; leave it out, or --profile full")
     known = withdrawn.of(reports_dir)
     (ours, gone_a), (theirs, gone_b) = (known.split(comparing.read(folder, profile)) for folder in (a, b))
     rows = judging.compare(load_all(), ours, theirs, profile, margin)

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from repro.cli.options import home, reports_option
+from repro.errors import UserError
 
 
 @click.group(invoke_without_command=True)
@@ -20,6 +22,9 @@ def server(ctx: click.Context, port: int, host: str) -> None:
     Needs the extra `server`. It keeps runs and artifacts in <state folder>/server, apart from the local store.
     """
     if ctx.invoked_subcommand is not None:
+        for name in ("port", "host"):
+            if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                raise UserError(f"--{name}: `{ctx.invoked_subcommand}` serves nothing; leave it out")
         return
     from repro.track.server import serve
 

@@ -51,7 +51,7 @@ def step(names: tuple[str, ...], steps: int | None, **shared: Any) -> None:
 
 
 @click.command()
-@click.argument("names", metavar="REPORT/EXPERIMENT...", nargs=-1, required=True)
+@click.argument("names", metavar="REPORT[/EXPERIMENT]...", nargs=-1, required=True)
 @click.option("--images", type=click.IntRange(1, 50_000), help="Images an epoch: to try it out, no target holds.")
 @_shared(3, "epoch")
 def epoch(names: tuple[str, ...], images: int | None, **shared: Any) -> None:
@@ -84,8 +84,8 @@ def variants(names: tuple[str, ...], only: str | None, steps: int | None, **shar
 @click.command()
 @click.argument("names", metavar="[REPORT[/EXPERIMENT]]...", nargs=-1)
 @click.option(
-    "--tier", "tiers", multiple=True, type=click.Choice(TIERS), default=("headline", "core"), show_default=True,
-    help="Only these tiers; may be repeated.",
+    "--tier", "tiers", multiple=True, type=click.Choice(TIERS),
+    help="Only these tiers; may be repeated (default: headline and core, and of what is named all).",
 )  # fmt: skip
 @_steps
 @_shared(3, "suite", "Begin with no network that would end after TIME (90s, 9m, 1.5h); the largest come first.")
@@ -99,8 +99,9 @@ def suite(names: tuple[str, ...], tiers: tuple[str, ...], steps: int | None, **s
     from repro.spec.selection import select
 
     reports = load_all()
-    chosen = select(reports, names, not names, tiers)
-    whole = select(reports, (), True, ("headline", "core"))
+    usual = ("headline", "core")
+    chosen = select(reports, names, not names, tiers or (() if names else usual))
+    whole = select(reports, (), True, usual)
     plan = _plan(shared, path, steps=steps)
     from repro.bench import suite as benchmark
 
