@@ -169,6 +169,26 @@ def test_offline_needs_no_mlflow(place, home):
     assert "1 trained" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["list"], 0, ""),
+        (["run", "--all", "--profile", "smoke", "--device", "cpu", "--dry-run"], 1, "the same command goes on"),
+    ],
+)
+def test_output_that_nobody_reads_ends_the_command(place, arguments, code, sentence):
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "repro", *arguments], stdout=writer, stderr=subprocess.PIPE, text=True, env=env
+    )
+    os.close(writer)
+    assert done.returncode == code
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_list_status_and_dry_run(place):
     rows = json.loads(repro("list", "--json"))
     assert [(r["experiment"], r["tier"]) for r in rows] == [("first", "headline"), ("second", "core")]
