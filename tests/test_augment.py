@@ -96,14 +96,19 @@ def test_order_of_operations_matters_and_is_kept(images):
     assert f.all()
 
 
-def test_scale_is_totensor_and_normalize(images):
+@pytest.mark.parametrize(
+    "device",
+    ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))],
+)
+def test_scale_is_totensor_and_normalize(images, device):
     mean, std = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
-    resident = Resident(*images, CPU)
-    got = Scale(mean, std, CPU)(resident.images(torch.arange(N)))
+    there = torch.device(device)
+    resident, index = Resident(*images, there), torch.arange(N, device=there)
+    got = Scale(mean, std, there)(resident.images(index)).cpu()
     want = torch.stack([Normalize(mean, std)(TF.to_tensor(Image.fromarray(x))) for x in images[0]])
     assert torch.equal(got, want)
     assert got.is_contiguous(memory_format=torch.channels_last)
-    plain = Scale(None, None, CPU)(resident.images(torch.arange(N)))
+    plain = Scale(None, None, there)(resident.images(index)).cpu()
     assert torch.equal(plain, torch.stack([TF.to_tensor(Image.fromarray(x)) for x in images[0]]))
 
 

@@ -288,6 +288,7 @@ def test_a_kernel_that_does_not_compile_leaves_the_augmentation_as_it_is(capsys,
 
 
 @needs_triton
+@pytest.mark.skipif(torch.cuda.is_available(), reason="some GPUs read the host's memory, and the launch succeeds")
 @pytest.mark.usefixtures("fresh")
 def test_a_launch_that_fails_leaves_the_augmentation_as_it_is(capsys):
     images, draws = drawn(3)  # in the host's memory: outside the interpreter no kernel can read it

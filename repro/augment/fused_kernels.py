@@ -9,13 +9,17 @@ import triton.language as tl
 
 from repro.augment.fused_ops import LAST, PIXELS, ROTATE, applied, packed
 
-#: arguments whose values are not compiled in, since compiling inside a captured graph is not possible
+#: arguments whose values are not compiled in, since compiling inside a captured graph is not possible; nor is the
+#: alignment of what is read value by value, which differs from part to part of an epoch's draws
 STRIDES = ["batch_stride", "channel_stride", "y_stride", "x_stride"]
 #: degrees of the steepest rotation, the last of a table of them
 STEEPEST = tl.constexpr(30)
 
 
-@triton.jit(do_not_specialize=["sharing", *STRIDES])
+@triton.jit(
+    do_not_specialize=["sharing", *STRIDES],
+    do_not_specialize_on_alignment=["draws", "magnitudes", "codes", "matrices"],
+)
 def chain(
     images, result, draws, magnitudes, codes, matrices, sharing,
     batch_stride, channel_stride, y_stride, x_stride, DEPTH: tl.constexpr, NEAREST: tl.constexpr,
@@ -47,7 +51,7 @@ def chain(
     tl.store(result + program.to(tl.int64) * PIXELS + place, image)
 
 
-@triton.jit(do_not_specialize=["views", "batch", *STRIDES])
+@triton.jit(do_not_specialize=["views", "batch", *STRIDES], do_not_specialize_on_alignment=["weights", "shares"])
 def mix(
     images, chains, scaled, weights, shares, result, views, batch,
     batch_stride, channel_stride, y_stride, x_stride, WIDTH: tl.constexpr,

@@ -47,12 +47,18 @@ class Scale:
     """uint8 -> float32 in [0, 1], then (x - mean) / std: ToTensor and Normalize, batched."""
 
     def __init__(self, mean: tuple[float, ...] | None, std: tuple[float, ...] | None, device: torch.device):
+        # By a number of the host CUDA multiplies with its rounded inverse: half of the 256 values would be others.
+        self.white = torch.tensor(255.0, device=device)
         self.mean = None if mean is None else torch.tensor(mean, device=device).view(1, 3, 1, 1)
         self.std = None if std is None else torch.tensor(std, device=device).view(1, 3, 1, 1)
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Return float32 images; channels_last stays channels_last."""
-        return self.normalise(images.float().div_(255))
+        return self.normalise(self.pixels(images))
+
+    def pixels(self, images: torch.Tensor) -> torch.Tensor:
+        """Return uint8 images as float32 in [0, 1], equal to ToTensor's on every device."""
+        return images.float().div_(self.white)
 
     def normalise(self, x: torch.Tensor) -> torch.Tensor:
         """Return pixels in [0, 1], float32, shifted and scaled in place."""

@@ -177,7 +177,8 @@ class Stepper:
         rng, out = generator(seed, "noise"), []
         for part in index.split(EVAL_BATCH):
             noise = torch.from_numpy(rng.standard_normal((len(part), 32, 32, 3), dtype=np.float32)).to(self.device)
-            pixels = images.images(part).float().div_(255).add_(noise.permute(0, 3, 1, 2), alpha=sigma).clamp_(0, 1)
+            shift = noise.permute(0, 3, 1, 2)
+            pixels = self.scale.pixels(images.images(part)).add_(shift, alpha=sigma).clamp_(0, 1)
             with self.autocast():
                 out.append(self.model(self.scale.normalise(pixels)).float())
         return torch.cat(out)
