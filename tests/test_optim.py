@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
@@ -12,7 +13,7 @@ from pydantic import TypeAdapter
 from repro.run import optimizer_of
 from repro.spec import training
 from repro.spec.recipe import Recipe
-from repro.train.optim import OPTIMIZERS
+from repro.train.optim import OPTIMIZERS, set_lr
 
 STEPS = 50
 RNG = np.random.default_rng(0)
@@ -146,3 +147,10 @@ def test_defaults_are_pytorchs(name):
 def test_what_pytorch_would_refuse_or_ignore_is_refused_first(optim):
     with pytest.raises(ValueError, match="validation error"):
         TypeAdapter(training.Optim).validate_python(optim)
+
+
+@pytest.mark.parametrize(("is_cuda", "rate"), [(False, 0.1), (True, float(np.float32(0.1)))])
+def test_on_cuda_a_rate_is_what_a_captured_step_reads(is_cuda, rate):
+    groups = [{"params": [SimpleNamespace(is_cuda=is_cuda)], "lr": 0.0} for _ in range(2)]
+    set_lr(SimpleNamespace(param_groups=groups), 0.1)
+    assert [group["lr"] for group in groups] == [rate, rate]

@@ -21,8 +21,8 @@ from repro.bench.epochs import Arm
 from repro.bench.loaders import Batch, loader
 from repro.models.padding import cut_state
 from repro.spec.recipe import Recipe
-from repro.train import engine, losses, schedule
-from repro.train.optim import OPTIMIZERS
+from repro.train import losses, schedule
+from repro.train.optim import OPTIMIZERS, set_lr
 from repro.train.step import Epoch, Stepper
 
 PLAIN_WORKERS, MOST_WORKERS = 2, 16
@@ -88,7 +88,7 @@ class Peer:
         self.total = [0.0, 0.0]
         self._sums.zero_()
         for i, (images, labels) in enumerate(batches):
-            engine.set_lr(self.optimizer, self.schedule(epoch, i / self.steps, []))
+            set_lr(self.optimizer, self.schedule(epoch, i / self.steps, []))
             wait = not self.style.tuned
             self.step(images.to(self.device, non_blocking=not wait), labels.to(self.device, non_blocking=not wait))
         if self.style.tuned:

@@ -74,6 +74,7 @@ def execute(
     weights = stepper.model.state_dict()
     weights = cut_state(weights, stepper.own) if stepper.own else weights
     _write(folder / "probabilities.npz", lambda file: np.savez_compressed(file, probabilities=probabilities))
+    weights = {name: value.cpu() for name, value in weights.items()}  # they can be read where no GPU is
     _write(folder / "model.pt", lambda file: torch.save(weights, file))
     write_atomically(folder / "record.json", record.to_bytes())  # last, because it says that the run is finished
     checkpoint.remove(folder)

@@ -23,7 +23,7 @@ from repro.train import checkpoint, memory
 from repro.train import state as training
 from repro.train.ends import Ends
 from repro.train.graph import Graphed, possible
-from repro.train.optim import Make
+from repro.train.optim import Make, set_lr
 from repro.train.schedule import Schedule
 from repro.train.step import Stepper
 
@@ -173,12 +173,6 @@ def enter(part: Part, stepper: Stepper, held: Held) -> None:
     stepper.train_on(part.train)
     held.val_index = torch.from_numpy(part.val).to(stepper.device)
     held.trained_before = part.trained_before
-
-
-def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set every parameter group's learning rate."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr
 
 
 def measure(stepper: Stepper, held: Held, seed: int, epoch: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

@@ -5,6 +5,7 @@ the epoch's order and draws. So the host issues one launch a step and waits for 
 stepper's own (`Stepper.step_at`), which also runs uncaptured.
 """
 
+import gc
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -13,12 +14,15 @@ from typing import Any
 import torch
 
 from repro.train import memory
+from repro.train.optim import set_lr
 from repro.train.step import Epoch, Stepper
 
 #: steps before capturing: memory is reserved, kernels are loaded and chosen
 WARM = 3
 #: runs that share a device (threads) capture one at a time
 _CAPTURING = threading.Lock()
+#: graphs whose capture failed, held for good: PyTorch before 2.12 lets its allocator go on asking them
+_BROKEN: list[torch.cuda.CUDAGraph] = []
 #: optimizers whose step needs nothing of the host; Adagrad's counts on it
 CAPTURABLE = (torch.optim.SGD, torch.optim.Adam, torch.optim.RAdam, torch.optim.RMSprop)
 
@@ -61,8 +65,7 @@ class Graphed:
             if self.capture:
                 self.graphs[size].replay()
             else:
-                for group in self.optimizer.param_groups:
-                    group["lr"] = rates[i]
+                set_lr(self.optimizer, rates[i])
                 self._step(size)
             on_step(i + 1, len(self.sizes))
 
@@ -106,6 +109,7 @@ class Graphed:
                 self._capture()
             self.memory_gb = memory.peak_gb(self.stepper.device)
         except (RuntimeError, ValueError, TypeError) as error:  # an operation, or the optimizer, that will not have it
+            _BROKEN.extend(self.graphs.values())
             self.graphs, self.capture, self.failed = {}, False, True
             # Ending a capture that an error has broken raises another one, which hides the first.
             why = f"{error} (after: {error.__context__})" if error.__context__ else str(error)
@@ -120,6 +124,7 @@ class Graphed:
     def _capture(self) -> None:
         device = self.stepper.device
         own, side = torch.cuda.current_stream(device), stream(device)
+        collecting = gc.isenabled()
         side.wait_stream(own)
         try:
             with torch.cuda.stream(side):
@@ -129,6 +134,7 @@ class Graphed:
                         self._step(size)
                 self.at.zero_()
             own.wait_stream(side)
+            gc.disable()  # an older graph that is collected now would break the capture
             pool = None
             for size in sorted(set(self.sizes), reverse=True):
                 self.graphs[size] = torch.cuda.CUDAGraph()
@@ -138,6 +144,8 @@ class Graphed:
                     self._step(size)
                 pool = self.graphs[size].pool()
         finally:  # also where it failed: what was begun is over before weights are put back
+            if collecting:
+                gc.enable()
             torch.cuda.set_stream(own)
             own.wait_stream(side)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import torch
 
 Make = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
@@ -32,3 +33,9 @@ def maker(name: str, **arguments: Any) -> Make:
         return make(given, **form, **here, **arguments)
 
     return made
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set every parameter group's learning rate; on CUDA as float32, which is how a captured step reads it."""
+    for group in optimizer.param_groups:
+        group["lr"] = float(np.float32(lr)) if group["params"][0].is_cuda else lr
