@@ -27,8 +27,11 @@ from repro.errors import UserError
 from repro.report import evidence, html, tables
 from repro.report.markdown import Md, code, escape, md, prose, signed, table
 from repro.report.render import render
-from repro.spec.loading import parse
+from repro.spec import ledger
+from repro.spec.loading import load_all, parse
+from repro.suite.pages import write_pages
 
+REPORT_FILES = GOLDEN / "experiments"
 HOSTILE = (
     "a | b \\| c ` d ``` <script>alert(1)</script> [x](http://evil.example) ![i](y) \n# heading\n\n---\n* _star_ "
     "\u202e\x00\x1b[31m &lt; https://evil.example www.evil.example $x$ ~~no~~ \ud800"
@@ -311,6 +314,15 @@ def test_collect_copies_what_counts_once_and_overwrites_nothing(tmp_path):
     assert written == {record.to_bytes(), replace(record, seconds=1.0).to_bytes()}
     assert evidence.collect(home, reports) == []
     assert len(evidence.read(home, reports)) == 4
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_ledger_of_runs_from_another_checkout_is_written_where_its_name_proves_it(tmp_path, monkeypatch, known):
+    monkeypatch.setenv("REPRO_EXPERIMENTS", str(REPORT_FILES))
+    name = ledger.ledger_id(ledger.claims(load_all().values()))
+    local(tmp_path / "home", "a", replace(make(demo()), ledger=name if known else "0123456789ab"))
+    write_pages("full", tmp_path / "home", tmp_path / "reports", None)
+    assert list(ledger.read(tmp_path / "reports" / "ledger")) == ([name] if known else [])
 
 
 @pytest.mark.parametrize(
