@@ -118,6 +118,14 @@ FEW = 2_000
 MANY = (200_000 - FEW * CLOSE.count(False)) // CLOSE.count(True)
 
 
+# true sd -> the same of a single run, which has no spread of its own: its standard error is that of the prior
+SINGLE_RATES = {
+    0.222: {0: (71, 1, 29), 0.5: (29, 12, 59), 1: (2, 66, 33), 1.5: (0, 98, 2), 2: (0, 100, 0)},
+    0.40: {0: (44, 12, 44), 0.5: (31, 26, 43), 1: (11, 59, 30), 1.5: (2, 87, 11), 2: (0, 98, 2)},
+    0.90: {0: (20, 49, 30), 0.5: (19, 53, 28), 1: (15, 61, 24), 1.5: (10, 72, 18), 2: (6, 82, 11)},
+}
+
+
 def simulated(n, sd, prior, gap, draws, rng):
     """The rule's own functions on draws of one published run and n of ours."""
     words = dict.fromkeys(("same", "differs", "open"), 0)
@@ -136,6 +144,19 @@ def test_error_rates_by_simulation():
     for (n, sd, prior, gap, stated), close in zip(CELLS, CLOSE, strict=True):
         found = simulated(n, sd, prior, gap, MANY if close else FEW, rng)
         assert found == pytest.approx(stated, abs=1.5), (n, sd, prior, gap)
+
+
+def test_error_rates_of_a_single_run_in_closed_form():
+    """The word changes where the difference crosses bounds, so that its rates are areas under the normal law."""
+    step = 0.001
+    grid = np.arange(-2.5, 2.5, step)
+    words = np.array([judged(90.14, [90.14 + d]).word for d in grid])
+    for sd, gaps in SINGLE_RATES.items():
+        for gap, stated in gaps.items():
+            law = scipy.norm(gap, math.sqrt(2) * sd)
+            areas = law.cdf(grid + step / 2) - law.cdf(grid - step / 2)
+            same, undecided = (areas[words == word].sum() for word in ("reproduced", "inconclusive"))
+            assert 100 * np.array([same, 1 - same - undecided, undecided]) == pytest.approx(stated, abs=0.6), (sd, gap)
 
 
 def test_losses_have_no_prior_and_a_lower_one_is_better():

@@ -17,6 +17,7 @@ from repro.spec.sourcing import SOURCES
 REPORTS = {"demo2020": demo()}
 NUMBER = {"type": ["number", "null"]}
 TYPES = {"word": {"enum": list(WORDS)}, "why": {"type": "string"}, "allowance": {"type": "string"},
+         "at_swing": {"enum": ["", *WORDS]},
          "environment": {"type": "string"}, "n": {"type": "integer"}, "unstable": {"type": "boolean"},
          "provisional": {"type": "boolean"}, "attained": {"type": ["boolean", "null"]}}  # fmt: skip
 

@@ -1,7 +1,8 @@
 """Claims that compare experiments by one number each: order, trend; and sentences that other claims indicate."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import hypot
 from statistics import fmean, stdev
 from typing import Any
 
@@ -11,6 +12,7 @@ from repro.judge import deciding
 from repro.judge.recipes import beside, differing
 from repro.judge.records import Groups, Pool, environment, left_out, means, number, together
 from repro.judge.rows import Row, Verdict, row
+from repro.judge.swing import swing
 from repro.record import RunRecord
 from repro.spec.claims import experiments_of
 from repro.spec.schema import OrderClaim, QualitativeClaim, TrendClaim
@@ -33,9 +35,18 @@ def order(pool: Pool, claim: OrderClaim) -> Row:
     if claim.gap is not None:
         given["difference"] = fmean(gaps.values()) - claim.gap
     above, below = sides.values()
-    verdict = deciding.order(above, below, *_rule(pool, claim.metric, [*above, *below], claim.gap))
+    rule = _rule(pool, claim.metric, [*above, *below], claim.gap)
+    verdict = deciding.order(above, below, *rule, _swing(claim, groups.values(), seeds))
     given["verdict"] = _confounded(pool, claim, verdict)
     return stated(pool, claim, groups, gaps, **given)
+
+
+def _swing(claim: OrderClaim, groups: Iterable[Groups], seeds: Sequence[int]) -> float | None:
+    """Return how far the difference of two runs swings from epoch to epoch, in points; None of a loss or many runs."""
+    if claim.metric != "acc_pct" or len(seeds) >= deciding.ENOUGH_PAIRS:
+        return None
+    sides = [swing({seed: found[seed] for seed in seeds}, claim.protocol) for found in groups]
+    return None if None in sides else hypot(*(side for side in sides if side is not None))
 
 
 def _confounded(pool: Pool, claim: OrderClaim | TrendClaim, verdict: Verdict) -> Verdict:
@@ -46,10 +57,12 @@ def _confounded(pool: Pool, claim: OrderClaim | TrendClaim, verdict: Verdict) ->
         return verdict
     others = ", ".join(f"`{key}`" for key in keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
     why = f"the rows differ in {others} as well; between these runs: {verdict.word}, {verdict.why}"
-    return replace(verdict, word="not testable", why=why)
+    return replace(verdict, word="not testable", why=why, at_swing="")
 
 
-def _rule(pool: Pool, metric: str, values: list[float], gap: float | None = None) -> tuple[Any, ...]:
+def _rule(
+    pool: Pool, metric: str, values: list[float], gap: float | None = None
+) -> tuple[float | None, float | None, float | None]:
     """Return what an order is judged by: the prior sd of a run, the published gap, the indifference; none of a loss."""
     if metric != "acc_pct":
         return None, gap, None

@@ -1,6 +1,7 @@
 """From numbers to a verdict: points, losses, orders and trends. The rules are those of docs/verdicts.md."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import sqrt
 from statistics import fmean
 from typing import Any
@@ -19,6 +20,7 @@ ENOUGH_PAIRS = 5
 AHEAD = 0.75
 #: the chance at which a trend counts
 LEVEL = 0.05
+_POINT_WORDS = {"same": "reproduced", "above": "exceeded", "below": "fell short", "open": "inconclusive"}
 
 
 def point(
@@ -29,25 +31,38 @@ def point(
     runs: int = 1,
     images: float = 0.0,
     limit: float | None = None,
+    swing: float | None = None,
 ) -> Verdict:
     """Judge an accuracy in percent: our runs' values beside a published number of half-width `half`.
 
     `prior` is the sd expected of runs, `runs` how many the published number is the mean of, `images` the variance in
-    points^2 where it rests on other images, `limit` a margin that replaces the rule's.
+    points^2 where it rests on other images, `limit` a margin that replaces the rule's; `swing` the sd in points of one
+    epoch of few runs, which decides nothing.
     """
     spread = statistics.moderated(values, prior)
     assert spread is not None  # a prior is given
     limit = statistics.margin(published) if limit is None else limit
     n, d = len(values), fmean(values) - published
-    found = statistics.interval(d, statistics.point_error(spread, n, runs, half, images), spread.nu)
-    word = {"same": "reproduced", "above": "exceeded", "below": "fell short"}.get(
-        statistics.equivalence(found, limit), "inconclusive"
-    )
+
+    def judged(spread: Spread) -> tuple[Interval, str]:
+        found = statistics.interval(d, statistics.point_error(spread, n, runs, half, images), spread.nu)
+        return found, _POINT_WORDS[statistics.equivalence(found, limit)]
+
+    found, word = judged(spread)
     return Verdict(
         word, _point_why(word, found, limit), **_numbers(found, spread, n), margin=limit, p=found.below(),
         agreement=found.within(limit), attained=statistics.attained(values, spread, published, half),
-        allowance=_allowance(word, found, spread, limit), provisional=n < ENOUGH_RUNS,
+        allowance=_allowance(word, found, spread, limit), provisional=n < ENOUGH_RUNS, swing=swing,
+        at_swing=_at_swing(word, spread, swing, judged),
     )  # fmt: skip
+
+
+def _at_swing(word: str, spread: Spread, swing: float | None, judged: Callable[[Spread], tuple[Any, ...]]) -> str:
+    """Return the word if runs spread as much as one epoch of them swings; nothing where it is the same."""
+    if swing is None or swing <= spread.sd:
+        return ""
+    other = str(judged(replace(spread, sd=swing))[1])
+    return other if other != word else ""
 
 
 def _allowance(word: str, found: Interval, spread: Spread, limit: float) -> str:
@@ -94,21 +109,29 @@ def loss(values: Sequence[float], published: float, half: float, runs: int = 1, 
 
 def order(
     higher: Sequence[float], lower: Sequence[float], prior: float | None, gap: float | None = None,
-    indifferent: float | None = INDIFFERENT,
+    indifferent: float | None = INDIFFERENT, swing: float | None = None,
 ) -> Verdict:  # fmt: skip
-    """Judge that one experiment is above another; values of one seed beside each other, `prior` the sd of a run."""
+    """Judge that one experiment is above another; values of one seed beside each other, `prior` the sd of a run.
+
+    `swing`: the sd in points of the difference of one epoch of each, which decides nothing.
+    """
     gaps = [a - b for a, b in zip(higher, lower, strict=True)]
     n, d = len(gaps), fmean(gaps)
     spread = statistics.moderated(gaps, None if prior is None else sqrt(2) * prior)
     if spread is None or (prior is None and n < ENOUGH_RUNS):
         why = f"a difference of losses needs {ENOUGH_RUNS} seeds"
         return Verdict("inconclusive", why, d=d, n=n, provisional=True)
-    found = statistics.interval(d, spread.sd / sqrt(n), spread.nu)
     ahead = statistics.superiority(higher, lower)
-    word, why = _order_word(found, ahead, gap, indifferent)
+
+    def judged(spread: Spread) -> tuple[Interval, str, str]:
+        found = statistics.interval(d, spread.sd / sqrt(n), spread.nu)
+        return found, *_order_word(found, ahead, gap, indifferent)
+
+    found, word, why = judged(spread)
     return Verdict(
         word, f"{why}; ahead in {100 * ahead:.0f} % of all pairs of runs", **_numbers(found, spread, n),
-        margin=indifferent, p=found.below(), provisional=n < ENOUGH_PAIRS,
+        margin=indifferent, p=found.below(), provisional=n < ENOUGH_PAIRS, swing=swing,
+        at_swing=_at_swing(word, spread, swing, judged),
     )  # fmt: skip
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from repro.judge import deciding, statistics
 from repro.judge.orders import ORDER_PROTOCOLS, order_spread
 from repro.judge.records import Groups, Pool, environment, incomplete, means, number, together
-from repro.judge.rows import Row, RunValue, Verdict, row
+from repro.judge.rows import ENOUGH_RUNS, Row, RunValue, Verdict, row
+from repro.judge.swing import swing
 from repro.record import RunRecord
 from repro.spec.recipe import Recipe
 from repro.spec.schema import MeasuredClaim
@@ -50,14 +51,15 @@ def _verdict(
     if claim.metric == "acc_pct":
         images, variance = _images(pool.report.experiments[claim.experiment].recipe, claim)
         found = deciding.point(
-            values, published, half, pool.prior(published, images), claim.runs, variance, claim.margin
+            values, published, half, pool.prior(published, images), claim.runs, variance, claim.margin,
+            swing(groups, claim.protocol, claim.epoch) if len(values) < ENOUGH_RUNS else None,
         )  # fmt: skip
     else:
         found = deciding.loss(values, published, half, claim.runs, claim.margin)
     found = replace(found, environment=environment(r for group in groups.values() for r in group))
     if lost := sum(run.value is None for run in runs):
         why = f"{lost} of {len(runs)} runs have no such value; of the others: {found.word}, {found.why}"
-        return replace(found, word="inconclusive", why=why)
+        return replace(found, word="inconclusive", why=why, at_swing="")
     return found
 
 

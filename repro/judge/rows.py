@@ -55,6 +55,8 @@ class Verdict:
     published number. `allowance` names what a choice among several runs would explain. `p` is the one-sided
     probability behind a negative word, `q` the same after Benjamini and Hochberg over the report.
     `unstable`: the runs spread more than the prior allows. `provisional`: too few runs for the rule's error rates.
+    `swing`: of a provisional one, how far an epoch's accuracy jumps about its neighbours (`repro.judge.swing`);
+    `at_swing`: the word if runs spread as much, where that is another one.
     """
 
     word: str
@@ -73,6 +75,8 @@ class Verdict:
     agreement: float | None = None
     attained: bool | None = None
     allowance: str = ""
+    swing: float | None = None
+    at_swing: str = ""
     p: float | None = None
     q: float | None = None
     unstable: bool = False

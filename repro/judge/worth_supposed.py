@@ -14,7 +14,7 @@ Values = Mapping[str, Mapping[int, float]]
 
 @dataclass(frozen=True)
 class Drawn:
-    """A run that was drawn: whatever number it is asked for, it has this one."""
+    """A run that was drawn: whatever number it is asked for, it has this one, and no curves."""
 
     seed: int
     fold: int | None
@@ -23,6 +23,7 @@ class Drawn:
     state: str = "finished"
     env_class: str = ""
     finals: Mapping[str, Any] = field(default_factory=dict)
+    curves: Mapping[str, Any] = field(default_factory=dict)
 
     def value(self, *_asked: Any) -> float:
         """Return the number."""

@@ -195,8 +195,14 @@ def details(rows: Iterable[Row]) -> list[Md]:
     return [md("{}: {}", code(row.claim), join(map(prose, row.details), "; ")) for row in rows if row.details]
 
 
-def provisional_note(rows: Iterable[Row]) -> str:
-    """Explain the word where it occurs."""
+def provisional_note(rows: Sequence[Row]) -> str:
+    """Explain the word, and what is said of swings, where they occur."""
     few = sum(row.provisional for row in rows)
     needed = f"fewer than {ENOUGH_RUNS} runs, of a comparison fewer than {ENOUGH_PAIRS} pairs of runs"
-    return f"Provisional: {needed} ({plural(few, 'claim')})." if few else ""
+    parts = [f"Provisional: {needed} ({plural(few, 'claim')})."] if few else []
+    if others := sum(bool(row.verdict and row.verdict.at_swing) for row in rows):
+        parts.append(
+            "At its swing: what the verdict would be if runs spread as much as accuracy swings from epoch to epoch "
+            f"within ours ({plural(others, 'claim')})."
+        )
+    return " ".join(parts)

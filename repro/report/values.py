@@ -100,9 +100,9 @@ def verdict(row: Row, profile: str = "full", short: bool = False) -> str:
             (found.attained, "attained"),
             (found.q is not None and found.q >= FALSE_SHARE, f"q {found.q or 0:.2f}"),
         )
-        words = ", ".join([words, *(word for on, word in marks if on and row.kind not in EXACT)])
-        if found.allowance:
-            words += f", {found.allowance}"
+        parts = [words, *(word for on, word in marks if on and row.kind not in EXACT), found.allowance]
+        parts.append(found.at_swing and f"{found.at_swing} at its swing")
+        words = ", ".join(part for part in parts if part)
     elif row.reason:
         words += f": {row.reason.replace('`', '') if short else row.reason}"
     return words if not short or len(words) <= 90 else words[:90].rsplit(" ", 1)[0] + " …"
@@ -142,6 +142,9 @@ def behind(row: Row) -> str:
         own = "" if v.s is None else f"s = {v.s:.{digits}f}, "
         alone = "" if row.n > 1 else ", the prior's alone"
         parts.append(f"{own}s* = {v.s_star:.{digits}f} with {v.nu:g} degrees of freedom{alone}")
+    if v.swing is not None:
+        other = f", {v.at_swing} if runs spread as much" if v.at_swing else ""
+        parts.append(f"swing from epoch to epoch {v.swing:.{digits}f}{other}")
     if v.agreement is not None:
         parts.append(f"probability {v.agreement:.2f} of lying within the margin")
     if v.q is not None:
