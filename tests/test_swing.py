@@ -10,6 +10,7 @@ from repro.judge import deciding, statistics
 from repro.judge.claims import judge
 from repro.judge.swing import WINDOW, about, swing
 from repro.report.cells import provisional_note
+from repro.report.letter import letter
 from repro.report.values import behind, verdict
 from repro.spec.comparisons import OrderClaim
 
@@ -134,6 +135,7 @@ def test_rows_and_pages_say_it_of_few_runs_alone():
     assert near.verdict.word == "fell short"
     assert verdict(near).endswith("inconclusive at its swing")
     assert f"swing from epoch to epoch {expected:.2f}, inconclusive if runs spread as much" in behind(near)
+    assert "provisional, inconclusive if runs spread as much" in " ".join(letter(report, [near]).split())
     assert "At its swing" in provisional_note([near])
     assert "(1 claim)" in provisional_note([near]).split("At its swing")[1]
     assert "swing" not in verdict(few) + provisional_note([few, enough])  # so far off that no swing explains it

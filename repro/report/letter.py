@@ -110,6 +110,8 @@ def _result(row: Row) -> str:
         return f"{what}ours not there yet ({row.reason or row.state})"
     counted = "counted exactly" if row.kind in EXACT else f"n = {row.n}"
     early = ", provisional" if row.verdict is not None and row.verdict.provisional else ""
+    if row.verdict is not None and row.verdict.at_swing:
+        early += f", {row.verdict.at_swing} if runs spread as much as accuracy does from epoch to epoch"
     return f"{what}ours {ours(row)}, {counted}: {word(row)}{early}"
 
 
