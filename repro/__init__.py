@@ -32,7 +32,8 @@ def load(
         report, claim, kind, experiment, protocol, metric, rounding, state, reason, declared, where, note (string);
         headline, provisional (bool); epoch, decimals, n (Int64); published as printed, reference (the number it
         stands for), ours (mean over n runs, or the closed-form count), sd, difference = ours - reference (float).
-        verdict, why, and what it rests on: low, high (90 % interval), margin, s_star, agreement, q (float).
+        verdict, why, and what it rests on: low, high (90 % interval), margin, s_star, agreement, q (float);
+        swing of an epoch's accuracy (float, points) and at_swing, the word if runs spread as much (string).
     curves: a row an epoch of each curve.
         report, experiment, run_key, metric such as `test/acc_pct` (string); seed, fold (Int64); shared, used (bool);
         epoch, from 1 (int64); value (float).

@@ -36,14 +36,14 @@ def order(pool: Pool, claim: OrderClaim) -> Row:
         given["difference"] = fmean(gaps.values()) - claim.gap
     above, below = sides.values()
     rule = _rule(pool, claim.metric, [*above, *below], claim.gap)
-    verdict = deciding.order(above, below, *rule, _swing(claim, groups.values(), seeds))
+    verdict = deciding.order(above, below, *rule, _swing(pool, claim, groups.values(), seeds))
     given["verdict"] = _confounded(pool, claim, verdict)
     return stated(pool, claim, groups, gaps, **given)
 
 
-def _swing(claim: OrderClaim, groups: Iterable[Groups], seeds: Sequence[int]) -> float | None:
+def _swing(pool: Pool, claim: OrderClaim, groups: Iterable[Groups], seeds: Sequence[int]) -> float | None:
     """Return how far the difference of two runs swings from epoch to epoch, in points; None of a loss or many runs."""
-    if claim.metric != "acc_pct" or len(seeds) >= deciding.ENOUGH_PAIRS:
+    if claim.metric != "acc_pct" or len(seeds) >= deciding.ENOUGH_PAIRS or pool.profile != "full":
         return None
     sides = [swing({seed: found[seed] for seed in seeds}, claim.protocol) for found in groups]
     return None if None in sides else hypot(*(side for side in sides if side is not None))

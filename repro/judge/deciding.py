@@ -58,11 +58,12 @@ def point(
 
 
 def _at_swing(word: str, spread: Spread, swing: float | None, judged: Callable[[Spread], tuple[Any, ...]]) -> str:
-    """Return the word if runs spread as much as one epoch of them swings; nothing where it is the same."""
+    """Return the word if runs spread as much as one epoch of them swings; nothing where it says the same."""
     if swing is None or swing <= spread.sd:
         return ""
     other = str(judged(replace(spread, sd=swing))[1])
-    return other if other != word else ""
+    # Of one that is supported, a wider spread may leave open whether by less.
+    return "" if other.split(",")[0] == word.split(",")[0] else other
 
 
 def _allowance(word: str, found: Interval, spread: Spread, limit: float) -> str:

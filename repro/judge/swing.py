@@ -10,27 +10,25 @@ from math import sqrt
 
 import numpy as np
 
+from repro.data.splits import fold_of_epoch
 from repro.judge.records import Groups
 from repro.record import RunRecord
 
 #: epochs around the one asked that are looked at
 WINDOW = 9
-#: of the parabola that is laid through them
+#: of the polynomial that is laid through them
 DEGREE = 2
 #: protocols that have a curve of their own
 _OWN_CURVE = ("val", "val_augmented", "train_running")
-#: protocols of the weights that the report tests: those of the lowest validation loss, without one the last
+#: protocols of the weights that the report tests: where images are held out, those of an epoch chosen by them
 _TESTED = ("batch_mean", "last_batch")
-_POWERS = np.vander(np.linspace(-1, 1, WINDOW), DEGREE + 1)
-#: what is left of values once their parabola of least squares is taken off
-_LEFT = np.eye(WINDOW) - _POWERS @ np.linalg.pinv(_POWERS)
 
 
 def swing(groups: Groups, protocol: str, epoch: int | None = None) -> float | None:
     """Return the sd in points of one epoch's accuracy about its neighbours, over the runs that make up each value.
 
-    None where a run is too short or has no such curve, of weights that are tested in another way, and of a number
-    chosen among epochs by the test images: the highest of them swings less than each.
+    None of a number chosen among epochs, which spreads less than each of them, of a pass of its own over the images
+    (as with noise), and where a run is too short or has no such curve.
     """
     found = [[_variance(record, protocol, epoch) for record in group] for group in groups.values()]
     each = [[variance for variance in group if variance is not None] for group in found]
@@ -40,34 +38,50 @@ def swing(groups: Groups, protocol: str, epoch: int | None = None) -> float | No
     return sqrt(float(np.mean([np.mean(some) / len(some) for some in each])))
 
 
-def about(curve: np.ndarray, epoch: int) -> float | None:
-    """Return the variance of accuracy about a parabola through the `WINDOW` epochs nearest to `epoch` (from 1).
+def about(curve: np.ndarray, epoch: int, first: int = 1, last: int | None = None) -> float | None:
+    """Return the variance of accuracy about a smooth course through the `WINDOW` epochs nearest to `epoch` (from 1).
 
-    What is left, over the fit's degrees of freedom: the variance itself on average where epochs are independent, and
-    nine in ten times between a quarter and twice of it. None of a curve without that epoch, shorter than the window or
-    not finite there.
+    The course is a parabola in the logarithm of the epoch, which bends as accuracy does from the first epoch on (later
+    it is one in the epoch). What it leaves is taken over the fit's degrees of freedom: of independent normal epochs
+    their variance on average, and nine in ten times between a quarter and twice of it. The window stays within the
+    epochs `first` to `last`. None where these are too few, do not hold `epoch`, or have values that are not finite.
     """
-    first = max(min(epoch - 1 - WINDOW // 2, len(curve) - WINDOW), 0)
-    values = np.asarray(curve[first : first + WINDOW], float)
-    if epoch > len(curve) or len(values) < WINDOW or not np.isfinite(values).all():
+    last = len(curve) if last is None else min(last, len(curve))
+    begin = max(min(epoch - WINDOW // 2, last - WINDOW + 1), first)
+    values = np.asarray(curve[begin - 1 : last][:WINDOW], float)
+    if not first <= epoch <= last or len(values) < WINDOW or not np.isfinite(values).all():
         return None
-    return float(np.sum((_LEFT @ values) ** 2)) / (WINDOW - DEGREE - 1)
+    logarithms = np.log(np.arange(begin, begin + WINDOW))
+    left = values - np.polynomial.Polynomial.fit(logarithms, values, DEGREE)(logarithms)
+    return float(np.sum(left**2)) / (WINDOW - DEGREE - 1)
 
 
 def _variance(record: RunRecord, protocol: str, epoch: int | None) -> float | None:
-    if not record.curves:  # a run that is only supposed
-        return None
-    curve, at = _place(record, protocol, record.epochs_done if epoch is None else epoch)
-    values = record.curves.get(f"{curve}/acc_pct")
-    return None if values is None or at is None else about(values, at)
-
-
-def _place(record: RunRecord, protocol: str, until: int) -> tuple[str, int | None]:
-    """Return the curve that a protocol's accuracy lies on, and the epoch; no epoch where it is not one of them."""
-    if protocol in _OWN_CURVE:
-        return protocol, until
     if protocol.startswith("at_epoch:"):
-        return "test", int(protocol.removeprefix("at_epoch:"))
-    if protocol == "best_val_loss" or (protocol in _TESTED and "best_val_loss" in record.finals):
-        return "test", record.lowest_val_loss(until)
-    return "test", until if protocol in ("last", *_TESTED) else None
+        protocol, epoch = "last", int(protocol.removeprefix("at_epoch:"))
+    values = record.curves.get(f"{_curve(record, protocol)}/acc_pct")
+    if values is None:
+        return None
+    at = record.epochs_done if epoch is None else epoch
+    return about(values, at, *_same_images(record, at))
+
+
+def _curve(record: RunRecord, protocol: str) -> str:
+    """Return the name of the curve that a protocol's accuracy lies on, at an epoch that nothing chose."""
+    if protocol in _OWN_CURVE:
+        return protocol
+    chosen = protocol in _TESTED and "best_val_loss" in record.finals
+    return "test" if protocol in ("last", *_TESTED) and not chosen else ""
+
+
+def _same_images(record: RunRecord, epoch: int) -> tuple[int, int | None]:
+    """Return the first and last epoch that train and validate on the images of this one.
+
+    A network carried through folds changes them with every fold, and what it validates on has been trained on then.
+    """
+    folds = record.recipe["data"].get("folds") or {}
+    if folds.get("network") != "carried":
+        return 1, None
+    epochs, k = record.recipe["budget"]["epochs"], folds["k"]
+    within = [at for at in range(1, epochs + 1) if fold_of_epoch(at, epochs, k) == fold_of_epoch(epoch, epochs, k)]
+    return within[0], within[-1]

@@ -90,18 +90,14 @@ class RunRecord:
         if protocol.startswith("at_epoch:"):
             protocol, epoch = "test", int(protocol.removeprefix("at_epoch:"))
         elif protocol == "best_val_loss" and epoch is not None:
-            protocol, epoch = "test", self.lowest_val_loss(epoch)
-            if epoch is None:
+            held_out = self.curves.get("val_augmented/loss", self.curves.get("val/loss", ()))
+            if epoch > len(held_out):
                 return None
+            protocol, epoch = "test", min(range(1, epoch + 1), key=lambda k: held_out[k - 1])
         if epoch is None:
             return self.finals.get(protocol, {}).get(metric)
         curve = self.curves.get(f"{protocol}/{metric}")
         return None if curve is None or epoch > len(curve) else float(curve[epoch - 1])
-
-    def lowest_val_loss(self, until: int) -> int | None:
-        """Return which of the epochs 1 to `until` has the lowest validation loss; None without a curve of so many."""
-        held_out = self.curves.get("val_augmented/loss", self.curves.get("val/loss", ()))
-        return None if until > len(held_out) else min(range(1, until + 1), key=lambda k: held_out[k - 1])
 
     def to_bytes(self) -> bytes:
         """Return the record's canonical bytes."""

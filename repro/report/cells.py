@@ -200,9 +200,10 @@ def provisional_note(rows: Sequence[Row]) -> str:
     few = sum(row.provisional for row in rows)
     needed = f"fewer than {ENOUGH_RUNS} runs, of a comparison fewer than {ENOUGH_PAIRS} pairs of runs"
     parts = [f"Provisional: {needed} ({plural(few, 'claim')})."] if few else []
-    if others := sum(bool(row.verdict and row.verdict.at_swing) for row in rows):
+    found = [row.verdict for row in rows if row.verdict is not None and row.verdict.swing is not None]
+    if others := sum(bool(verdict.at_swing) for verdict in found):
         parts.append(
             "At its swing: what the verdict would be if runs spread as much as accuracy swings from epoch to epoch "
-            f"within ours ({plural(others, 'claim')})."
+            f"within ours ({others} of {plural(len(found), 'such claim')} about the accuracy after a given epoch)."
         )
     return " ".join(parts)

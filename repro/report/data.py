@@ -30,10 +30,12 @@ RUN_COLUMNS = (
 CLAIM_COLUMNS = (
     "report", "claim", "kind", "headline", "experiment", "protocol", "epoch", "metric", "published", "decimals",
     "rounding", "reference", "ours", "sd", "difference", "n", "provisional", "declared", "state", "reason", "where",
-    "note", "verdict", "low", "high", "margin", "s_star", "agreement", "q", "why",
+    "note", "verdict", "low", "high", "margin", "s_star", "agreement", "q", "swing", "at_swing", "why",
 )  # fmt: skip
 #: columns that are fields of a row's verdict
-_JUDGED = {"verdict": "word"} | {key: key for key in ("low", "high", "margin", "s_star", "agreement", "q", "why")}
+_JUDGED = {"verdict": "word"} | {
+    key: key for key in ("low", "high", "margin", "s_star", "agreement", "q", "swing", "at_swing", "why")
+}
 _METRICS = metrics_of("last")
 _FINALS = {f"{protocol}/{metric}" for protocol in PROTOCOLS for metric in metrics_of(protocol)}
 

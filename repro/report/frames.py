@@ -28,7 +28,7 @@ _DTYPES = {
     **dict.fromkeys(("shared", "used", "headline", "provisional"), "bool"),
     **dict.fromkeys(("seconds", "images_per_s", "energy_j"), "float64"),
     **dict.fromkeys(("published", "reference", "ours", "sd", "difference"), "float64"),
-    **dict.fromkeys(["low", "high", "margin", "s_star", "agreement", "q"], "float64"),
+    **dict.fromkeys(["low", "high", "margin", "s_star", "agreement", "q", "swing"], "float64"),
     "dirty": "boolean",
 }
 

@@ -96,12 +96,12 @@ def verdict(row: Row, profile: str = "full", short: bool = False) -> str:
     if found.word not in ("not run", "not judged") or (row.n and row.kind != "time"):
         marks = (
             (found.provisional, "provisional"),
+            (bool(found.at_swing), f"{found.at_swing} at its swing"),
             (found.unstable, "unstable training"),
             (found.attained, "attained"),
             (found.q is not None and found.q >= FALSE_SHARE, f"q {found.q or 0:.2f}"),
         )
         parts = [words, *(word for on, word in marks if on and row.kind not in EXACT), found.allowance]
-        parts.append(found.at_swing and f"{found.at_swing} at its swing")
         words = ", ".join(part for part in parts if part)
     elif row.reason:
         words += f": {row.reason.replace('`', '') if short else row.reason}"
