@@ -57,9 +57,9 @@ def test_frames_have_the_documented_columns_and_types(place):
         assert set(runs[names.split()].dtypes.astype(str)) == {dtype}
     kinds = {
         "string": "report claim kind experiment protocol metric rounding state reason declared where note "
-                  "verdict why",
+                  "verdict at_swing why",
         "bool": "headline provisional", "Int64": "epoch decimals n",
-        "float64": "published reference ours sd difference low high margin s_star agreement q",
+        "float64": "published reference ours sd difference low high margin s_star agreement q swing",
     }  # fmt: skip
     for dtype, names in kinds.items():
         assert set(claims[names.split()].dtypes.astype(str)) == {dtype}

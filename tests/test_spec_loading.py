@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from repro.errors import UserError
-from repro.spec.building import Builder, Loader, quickly
+from repro.spec.building import MAX_DEPTH, Builder, Loader, quickly
 from repro.spec.loading import MAX_BYTES, load, load_all, merge, parse
 
 VALID = """\
@@ -408,6 +408,15 @@ def test_what_is_no_report_at_all(text, line, part):
     message = refusal(text)
     assert message.startswith(f"{FILE}:{line}: ")
     assert part in message
+
+
+def test_depth_is_counted_long_before_python_gives_up():
+    deepest, deeper = ("a: " + "[" * (levels - 2) + "1" + "]" * (levels - 2) for levels in (MAX_DEPTH, MAX_DEPTH + 1))
+    assert Loader(deepest).get_single_node() is not None
+    with pytest.raises(RecursionError, match=r"^$"):  # Python's own says that a maximum is exceeded
+        Loader(deeper).get_single_node()
+    assert (quickly(deepest) is not None) == yaml.__with_libyaml__
+    assert quickly(deeper) is None
 
 
 def test_one_mistake_in_the_base_is_told_once():

@@ -15,6 +15,7 @@ from repro.errors import UserError
 from repro.spec.explain import KeyPath, dotted
 
 MAX_NODES = 50_000  # keys, values and lists; the longest report here has 6,000
+MAX_DEPTH = 50  # levels; far below where Python itself would end, and with it whatever is cleaned up at that moment
 MAX_KEY, MAX_NUMBER = 200, 1_000  # characters
 _SCALARS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null"))
 #: what acts on a terminal or turns text around, and what no encoding can hold; line breaks and tabs aside
@@ -25,9 +26,12 @@ _BLOCKS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq"))
 
 
 class _Counted(Composer):
-    """Composes nodes, and stops where there are more than a report needs: a small file can hold half a million."""
+    """Composes nodes, and stops where there are more than a report needs: a small file can hold half a million.
 
-    nodes = 0
+    Deeper than `MAX_DEPTH` it raises RecursionError.
+    """
+
+    nodes = depth = 0
     peek_event: Callable[[], Any]  # of either parser
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
@@ -38,7 +42,12 @@ class _Counted(Composer):
             raise yaml.MarkedYAMLError(
                 None, None, f"more than {MAX_NODES:,} keys and values, which no report needs", mark
             )
-        return super().compose_node(parent, index)
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise RecursionError
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 class Loader(_Counted, yaml.SafeLoader):
