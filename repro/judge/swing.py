@@ -11,17 +11,15 @@ from math import sqrt
 import numpy as np
 
 from repro.data.splits import fold_of_epoch
+from repro.judge.orders import ORDER_PROTOCOLS
 from repro.judge.records import Groups
 from repro.record import RunRecord
+from repro.spec.noted import CURVE_PROTOCOLS
 
 #: epochs around the one asked that are looked at
 WINDOW = 9
 #: of the polynomial that is laid through them
 DEGREE = 2
-#: protocols that have a curve of their own
-_OWN_CURVE = ("val", "val_augmented", "train_running")
-#: protocols of the weights that the report tests: where images are held out, those of an epoch chosen by them
-_TESTED = ("batch_mean", "last_batch")
 
 
 def swing(groups: Groups, protocol: str, epoch: int | None = None) -> float | None:
@@ -32,10 +30,10 @@ def swing(groups: Groups, protocol: str, epoch: int | None = None) -> float | No
     """
     found = [[_variance(record, protocol, epoch) for record in group] for group in groups.values()]
     each = [[variance for variance in group if variance is not None] for group in found]
-    if not each or any(not some or len(some) < len(group) for some, group in zip(each, found, strict=True)):
+    if not each or each != found:
         return None
     # The mean of k folds swings by 1 / sqrt(k) of one.
-    return sqrt(float(np.mean([np.mean(some) / len(some) for some in each])))
+    return sqrt(float(np.mean([np.mean(group) / len(group) for group in each])))
 
 
 def about(curve: np.ndarray, epoch: int, first: int = 1, last: int | None = None) -> float | None:
@@ -68,10 +66,11 @@ def _variance(record: RunRecord, protocol: str, epoch: int | None) -> float | No
 
 def _curve(record: RunRecord, protocol: str) -> str:
     """Return the name of the curve that a protocol's accuracy lies on, at an epoch that nothing chose."""
-    if protocol in _OWN_CURVE:
+    if protocol in CURVE_PROTOCOLS:
         return protocol
-    chosen = protocol in _TESTED and "best_val_loss" in record.finals
-    return "test" if protocol in ("last", *_TESTED) and not chosen else ""
+    # Batches are those of the weights that the report tests: where images are held out, of an epoch chosen by them.
+    last = protocol == "last" or (protocol in ORDER_PROTOCOLS and "best_val_loss" not in record.finals)
+    return "test" if last else ""
 
 
 def _same_images(record: RunRecord, epoch: int) -> tuple[int, int | None]:
