@@ -353,10 +353,20 @@ def test_a_run_without_a_value_leaves_the_verdict_open(report):
     assert found.why.startswith("1 of 4 runs have no such value")
 
 
+def test_a_comparison_of_three_pairs_is_provisional_in_its_row_as_in_its_verdict(report):
+    gap = claim("order", higher="base", lower="plain", metric="acc_pct", protocol="last")
+    values = {"base": [91.0, 91.2, 91.1, 91.0, 91.1], "plain": [88.0, 88.1, 88.2, 88.0, 88.1]}
+    few, enough = (
+        judge(report, gap, with_acc(report, {name: each[:n] for name, each in values.items()})) for n in (3, 5)
+    )
+    assert (few.n, few.provisional, few.verdict.provisional) == (3, True, True)
+    assert (enough.n, enough.provisional, enough.verdict.provisional) == (5, False, False)
+
+
 def test_the_pooled_spread_of_a_report_raises_the_prior(report):
     pool = Pool(report, [], {}, "full")
     assert pool.pooled is None
-    assert pool.prior(90.0) == pytest.approx(0.2236, abs=1e-4)
+    assert pool.prior(0.1) == 0.1
 
 
 def test_a_number_of_a_foreign_record_is_finite_or_nothing():

@@ -98,7 +98,7 @@ def on_cluster(address: str | None, device: str | None, devices: list[str] | Non
     show_default=True,
     help="auto: bf16 where the hardware computes in it.",
 )
-@click.option("--deterministic", is_flag=True, help="Equal bits on equal machines; may be slower on CUDA.")
+@click.option("--deterministic", is_flag=True, help="Equal bits each time on the same machine; may be slower on CUDA.")
 @click.option("--no-graph", is_flag=True, help="On CUDA, launch kernels one by one instead of CUDA graphs of a step.")
 @click.option("--compile", "compiled", is_flag=True, help="Fuse a step's operations: faster, after a minute or two.")
 @click.option(

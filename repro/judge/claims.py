@@ -1,6 +1,7 @@
 """One claim and the records of its experiments -> one row: published, ours, difference, n, spread and state.
 
-A row states numbers, not a verdict. Each kind of claim has a function that makes its row.
+A row states numbers and, of full-protocol runs, the verdict of the rules. Each kind of claim has a function that makes
+its row.
 """
 
 from collections.abc import Callable, Iterable

@@ -141,7 +141,9 @@ class Row:
 
     @property
     def provisional(self) -> bool:
-        """Whether too few runs stand behind it to speak of spread."""
+        """Whether too few runs stand behind it to speak of spread: as its verdict says, where it has one."""
+        if self.verdict is not None:
+            return self.verdict.provisional
         return self.state == "measured" and self.n < ENOUGH_RUNS
 
 
