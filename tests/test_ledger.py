@@ -39,10 +39,27 @@ def test_prose_does_not_change_the_hash(change):
     assert digest(MeasuredClaim(**CLAIM.model_dump() | change)) == digest(CLAIM)
 
 
-def test_a_new_rules_version_changes_the_hash(monkeypatch):
-    before = digest(CLAIM)
-    monkeypatch.setattr(ledger, "RULES", ledger.RULES + 1)
-    assert digest(CLAIM) != before
+def test_a_new_rules_version_changes_the_hash():
+    assert ledger.canonical_claim(CLAIM, 2) != digest(CLAIM)
+
+
+def test_the_second_version_changed_validation_batch_means_and_means_over_folds():
+    report = load_all(EXPERIMENTS)["chiu2023"]
+    rules = {claim.id: ledger.rules_of(claim, report) for claim in report.claims}
+    changed = {"fold1-val-acc", "e10-val-acc", "test-acc-batch-mean", "fold-test-acc-clean", "fold1-val-acc-clean"}
+    assert {rules[name] for name in changed} == {2}
+    stands = ("test-acc", "fold1-val-loss", "fold1-train-acc-clean", "params", "more-data-batch-mean")
+    assert {rules[name] for name in stands} == {1}
+
+
+def test_a_new_version_leaves_the_claims_it_does_not_touch_declared():
+    """Ledgers from before the second version still name the claims whose rule stands."""
+    report = load_all(EXPERIMENTS)["shamooun2022"]
+    before = json.loads((EXPERIMENTS.parent / "reports" / "ledger" / "d0bbe01a1150.json").read_text())
+    now = ledger.claims([report])
+    assert {name for name in now if now[name] != before[name]} == {
+        f"shamooun2022/{claim.id}" for claim in report.claims if ledger.rules_of(claim, report) == 2
+    }
 
 
 def test_canonical_text_is_pinned():

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from scipy.stats import norm
 
 from repro.cli import main
+from repro.judge import statistics
 from repro.judge.preflight import findings, images, noise, published, statements, training, whole
 from repro.judge.preflight.counts import parameter_counts
 from repro.report.preflight import NOTHING, section
@@ -124,8 +125,8 @@ def test_least_difference_and_exact_interval():
     assert images.clopper_pearson(0, 16)[0] == 0
     assert images.clopper_pearson(16, 16)[1] == 100
     assert images.clopper_pearson(16, 16)[0] == pytest.approx(100 * 0.025 ** (1 / 16))
-    assert whole.batch_sd(90, 250) == 0
-    assert whole.batch_sd(90, 256) == pytest.approx(0.176, abs=0.001)
+    assert statistics.batch_mean_sd(90, 250) == 0
+    assert statistics.batch_mean_sd(90, 256) == pytest.approx(0.176, abs=0.001)
 
 
 def test_command_by_report_as_text_and_json():

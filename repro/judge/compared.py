@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from repro.judge import deciding
+from repro.judge import deciding, statistics
 from repro.judge.recipes import beside, differing
 from repro.judge.records import Groups, Pool, environment, left_out, means, number, together
 from repro.judge.rows import Row, Verdict, row
@@ -66,7 +66,7 @@ def _rule(
     """Return what an order is judged by: the prior sd of a run, the published gap, the indifference; none of a loss."""
     if metric != "acc_pct":
         return None, gap, None
-    return pool.prior(fmean(values)), gap, deciding.INDIFFERENT
+    return pool.prior(statistics.jordan_sd(fmean(values))), gap, deciding.INDIFFERENT
 
 
 def trend(pool: Pool, claim: TrendClaim) -> Row:

@@ -28,16 +28,18 @@ def point(
     published: float,
     half: float,
     prior: float,
-    runs: int = 1,
+    runs: float = 1,
     images: float = 0.0,
     limit: float | None = None,
     swing: float | None = None,
+    own: float = 0.0,
 ) -> Verdict:
     """Judge an accuracy in percent: our runs' values beside a published number of half-width `half`.
 
-    `prior` is the sd expected of runs, `runs` how many the published number is the mean of, `images` the variance in
-    points^2 where it rests on other images, `limit` a margin that replaces the rule's; `swing` the sd in points of one
-    epoch of few runs, which decides nothing.
+    `prior` is the sd expected of these values; `runs` how many such values the published number is the mean of (of one
+    network beside means over k: 1 / k); `images` the variance in points^2 where it rests on other images; `limit` a
+    margin that replaces the rule's. `swing` is the sd in points of one epoch of few runs, which decides nothing, and
+    `own` the variance in points^2 that each run's own images add to it.
     """
     spread = statistics.moderated(values, prior)
     assert spread is not None  # a prior is given
@@ -52,25 +54,27 @@ def point(
     return Verdict(
         word, _point_why(word, found, limit), **_numbers(found, spread, n), margin=limit, p=found.below(),
         agreement=found.within(limit), attained=statistics.attained(values, spread, published, half),
-        allowance=_allowance(word, found, spread, limit), provisional=n < ENOUGH_RUNS, swing=swing,
-        at_swing=_at_swing(word, spread, swing, judged),
+        allowance=_allowance(word, found, spread.sd / sqrt(min(runs, 1)), limit), provisional=n < ENOUGH_RUNS,
+        swing=swing, at_swing=_at_swing(word, spread, swing, judged, own),
     )  # fmt: skip
 
 
-def _at_swing(word: str, spread: Spread, swing: float | None, judged: Callable[[Spread], tuple[Any, ...]]) -> str:
+def _at_swing(
+    word: str, spread: Spread, swing: float | None, judged: Callable[[Spread], tuple[Any, ...]], own: float = 0.0
+) -> str:
     """Return the word if runs spread as much as one epoch of them swings; nothing where it says the same."""
-    if swing is None or swing <= spread.sd:
+    if swing is None or (wide := sqrt(swing**2 + own)) <= spread.sd:
         return ""
-    other = str(judged(replace(spread, sd=swing))[1])
+    other = str(judged(replace(spread, sd=wide))[1])
     # Of one that is supported, a wider spread may leave open whether by less.
     return "" if other.split(",")[0] == word.split(",")[0] else other
 
 
-def _allowance(word: str, found: Interval, spread: Spread, limit: float) -> str:
+def _allowance(word: str, found: Interval, sd: float, limit: float) -> str:
     """Say whether a number that fell short would not have, had the published one been the best of five runs."""
     if word != "fell short":
         return ""
-    shift = statistics.BEST_OF[5] * spread.sd
+    shift = statistics.BEST_OF[5] * sd
     moved = statistics.interval(found.d + shift, found.se, found.nu)
     return "explainable by best-of-5" if statistics.equivalence(moved, limit) != "below" else ""
 

@@ -2,7 +2,8 @@
 
 Verdicts of single claims use their own intervals. Among hundreds of claims some negative ones are false, so each
 negative verdict also has a q-value (Benjamini and Hochberg 1995) over all claims of the report that have a
-probability. A label needs every headline claim (intersection-union), so it takes no correction.
+probability. A label needs every headline accuracy, loss and order (intersection-union), so it takes no
+correction; counts, curves and sentences enter none.
 """
 
 from collections.abc import Sequence
@@ -37,10 +38,10 @@ def with_q_values(rows: Sequence[Row]) -> list[Row]:
 
 
 def label(rows: Sequence[Row]) -> Label:
-    """Return a report's label from its headline points and orders; the rows are of one report.
+    """Return a report's label from its headline points, losses and orders; the rows are of one report.
 
-    Reproduced: every point reproduced, or exceeded and attained, and no order reversed. Not reproduced: a point fell
-    short or an order is reversed. Else open.
+    Reproduced: every point and loss reproduced, or exceeded and attained, and no order reversed. Not reproduced: one
+    of them fell short or an order is reversed. Else open.
     """
     headline = [r for r in rows if r.headline and r.verdict is not None and r.kind in ("point", "loss", "order")]
     if not headline:

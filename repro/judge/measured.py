@@ -1,6 +1,6 @@
 """Claims of one number that training runs measure: the mean over seeds beside the published number."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
@@ -10,6 +10,7 @@ from repro.judge.records import Groups, Pool, environment, incomplete, means, nu
 from repro.judge.rows import ENOUGH_RUNS, Row, RunValue, Verdict, row
 from repro.judge.swing import swing
 from repro.record import RunRecord
+from repro.spec.identity import folds_of
 from repro.spec.recipe import Recipe
 from repro.spec.schema import MeasuredClaim
 
@@ -49,10 +50,13 @@ def _verdict(
         return None
     half, published = 0.5 * 10.0**-claim.decimals, _reference(claim)
     if claim.metric == "acc_pct":
-        images, variance = _images(pool.report.experiments[claim.experiment].recipe, claim)
+        recipe = pool.report.experiments[claim.experiment].recipe
+        networks = len(folds_of(recipe)) if claim.fold is None else 1
+        expected = _expected(recipe, claim)
         found = deciding.point(
-            values, published, half, pool.prior(published, images), claim.runs, variance, claim.margin,
-            swing(groups, claim.protocol, claim.epoch) if len(values) < ENOUGH_RUNS else None,
+            values, published, half, pool.prior(expected.sd, networks), claim.runs / networks, expected.theirs,
+            claim.margin, swing(groups, claim.protocol, claim.epoch) if len(values) < ENOUGH_RUNS else None,
+            expected.own / networks,
         )  # fmt: skip
     else:
         found = deciding.loss(values, published, half, claim.runs, claim.margin)
@@ -63,19 +67,38 @@ def _verdict(
     return found
 
 
-def _images(recipe: Recipe, claim: MeasuredClaim) -> tuple[float, float]:
-    """Return on how many images ours is measured, and the variance in points^2 where theirs were others.
+@dataclass(frozen=True)
+class _Expected:
+    """What is expected of one network's value: `sd` in points between networks, variances in points^2 beside it.
 
-    A subset of the same test images adds what a sample of them varies by. Validation images are others in every
-    split, so that both samples count. Running training accuracies are over the same 50,000 images but for the split.
+    `theirs` is what their number varies by and ours does not; `own` the part of `sd` that each run's own images bring.
     """
-    percent = _reference(claim)
+
+    sd: float
+    theirs: float
+    own: float = 0.0
+
+
+def _expected(recipe: Recipe, claim: MeasuredClaim) -> _Expected:
+    """Return what is expected between networks of a recipe, for the images that a claim speaks of.
+
+    A subset of the same test images adds what a sample of them varies by; a mean over batches, in an order that is not
+    known, by what it differs from the accuracy, which ours is. Validation images are others in every split, also in
+    ours of each seed, so that the spread of runs holds them; what is left to add is that theirs were fewer. Running
+    training accuracies are over the same 50,000 images but for the split.
+    """
+    percent, split = _reference(claim), recipe.data.split
     if claim.protocol in ("val", "val_augmented"):
-        ours = recipe.data.split.val or statistics.N_TEST
-        return ours, statistics.image_variance(percent, 1 / claim.n, 1 / ours)
-    everything = 50_000 if claim.protocol == "train_running" else statistics.N_TEST
-    ours = recipe.data.split.train if claim.protocol == "train_running" else everything
-    return ours, statistics.image_variance(percent, 1 / claim.n, -1 / everything)
+        sd = statistics.sample_sd(percent, split.val)
+        own = max(sd**2 - statistics.jordan_sd(percent, split.val) ** 2, 0.0)
+        return _Expected(sd, statistics.image_variance(percent, 1 / claim.n, -1 / split.val), own)
+    if claim.protocol == "train_running":
+        theirs = statistics.image_variance(percent, 1 / claim.n, -1 / 50_000)
+        return _Expected(statistics.jordan_sd(percent, split.train), theirs)
+    theirs = statistics.image_variance(percent, 1 / claim.n, -1 / statistics.N_TEST)
+    if claim.protocol == "batch_mean":
+        theirs += statistics.batch_mean_sd(percent, recipe.budget.batch_size) ** 2
+    return _Expected(statistics.jordan_sd(percent), theirs)
 
 
 def _groups(pool: Pool, claim: MeasuredClaim, experiment: str) -> tuple[Groups, str]:

@@ -184,9 +184,12 @@ class Pool:
         groups = [[float(v) for v in values] for values in groups if len(values) > 1]
         return statistics.pooled_sd(groups, [statistics.jordan_sd(sum(v) / len(v)) for v in groups])
 
-    def prior(self, percent: float, images: float = statistics.N_TEST) -> float:
-        """Return the sd in points expected between runs at an accuracy: the report's own, once known, if larger."""
-        return max(statistics.jordan_sd(percent, images), self.pooled or 0.0)
+    def prior(self, expected: float, networks: int = 1) -> float:
+        """Return the sd in points of means over so many networks, one expected to spread by `expected`.
+
+        The report's own spread, once known, replaces what is expected where it is larger.
+        """
+        return max(expected, self.pooled or 0.0) / math.sqrt(networks)
 
     def no_run(self) -> str:
         """Say that there is no run of the profile."""

@@ -36,6 +36,27 @@ def jordan_sd(percent: float, n: float = N_TEST) -> float:
     return 100 * sqrt(error / (2 * n))
 
 
+def sample_sd(percent: float, n: float) -> float:
+    """Return the sd in points between runs that are each measured on n images of their own: sqrt(p (1 - p) / n).
+
+    It holds what other images and another network change together. An error of less than one image counts as one.
+    """
+    p = min(max(percent / 100, 0.0), 1 - 1 / n)
+    return 100 * sqrt(p * (1 - p) / n)
+
+
+def batch_mean_sd(percent: float, batch: int, total: int = N_TEST) -> float:
+    """Return the sd in points of a mean over batches, over random orders of images of which `percent` are right.
+
+    The last batch, smaller than the others, weighs like them; its hits are hypergeometric.
+    """
+    last = total % batch
+    if not last:
+        return 0.0
+    p, batches = percent / 100, total // batch + 1
+    return 100 * sqrt(last * p * (1 - p) * (total - last) / (total - 1)) * (1 / last - 1 / batch) / batches
+
+
 def margin(percent: float) -> float:
     """Return the points within which an accuracy counts as the same: 4.5 of `jordan_sd`, from 0.5 to 2.0."""
     return round(min(max(0.32 * sqrt(max(100 - percent, 0.0)), 0.5), 2.0), 1)
@@ -116,11 +137,11 @@ def interval(d: float, se: float, nu: float) -> Interval:
     return Interval(d, se, nu, d - wide, d + wide, d - wider, d + wider)
 
 
-def point_error(spread: Spread, n: int, runs: int, half: float, images: float = 0.0) -> float:
-    """Return the standard error of our mean of n runs minus a published mean of `runs` of them.
+def point_error(spread: Spread, n: int, runs: float, half: float, images: float = 0.0) -> float:
+    """Return the standard error of our mean of n values minus a published mean of `runs` such values.
 
-    `half` is the half-width of the printed number's rounding (uniform, so r^2 / 3); `images` the variance in points^2
-    where the two rest on other images.
+    `runs` is a fraction where each of our values is a mean over networks. `half` is the half-width of the printed
+    number's rounding (uniform, so r^2 / 3); `images` the variance in points^2 where the two rest on other images.
     """
     return sqrt(spread.sd**2 * (1 / n + 1 / runs) + half**2 / 3 + images)
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from repro.judge import statistics
 from repro.judge.records import Groups, Pool
 from repro.record import RunRecord
 
@@ -54,9 +53,9 @@ class Supposed(Pool):
         """Return the supposed runs by seed."""
         return self.runs[experiment]
 
-    def prior(self, percent: float, images: float = statistics.N_TEST) -> float:
+    def prior(self, expected: float, networks: int = 1) -> float:
         """Return what the real pool expects, and keep it; to 0.01 points, so that few runs elsewhere move it."""
-        self.__dict__["expected"] = found = max(round(self.real.prior(percent, images), 2), 0.01)
+        self.__dict__["expected"] = found = max(round(self.real.prior(expected, networks), 2), 0.01)
         return found
 
     def declared(self, _claim: Any, records: Any) -> list[str]:

@@ -12,11 +12,11 @@ from typing import Any
 
 from repro import record
 from repro.errors import UserError
-from repro.spec.identity import canonical
-from repro.spec.schema import Claim, Report
+from repro.spec.identity import canonical, folds_of
+from repro.spec.schema import Claim, MeasuredClaim, Report
 
 #: version of the judging rules; raised when a rule changes so that a verdict could
-RULES = 1
+RULES = 2
 
 _HASHED = (
     "id", "kind", "quantity", "value", "decimals", "rounding", "metric", "protocol", "epoch", "experiment", "n", "runs",
@@ -26,16 +26,24 @@ _HASHED = (
 )  # fmt: skip
 
 
-def canonical_claim(claim: Claim) -> str:
+def rules_of(claim: Claim, report: Report) -> int:
+    """Return the version of the rules that last changed how this claim is judged (docs/verdicts.md lists them)."""
+    if not isinstance(claim, MeasuredClaim) or claim.metric != "acc_pct" or claim.experiment is None:
+        return 1
+    over_folds = claim.fold is None and len(folds_of(report.experiments[claim.experiment].recipe)) > 1
+    return RULES if over_folds or claim.protocol in ("val", "val_augmented", "batch_mean") else 1
+
+
+def canonical_claim(claim: Claim, rules: int = 1) -> str:
     """Return the one JSON text of what decides a claim's verdict; values that are not given are left out."""
     values: dict[str, Any] = {key: getattr(claim, key, None) for key in _HASHED}
-    return canonical({"rules": RULES} | {key: value for key, value in values.items() if value is not None})
+    return canonical({"rules": rules} | {key: value for key, value in values.items() if value is not None})
 
 
 def claims(reports: Iterable[Report]) -> dict[str, str]:
     """Return {"report/claim": sha256 hex of the canonical claim} of some reports, in their order."""
     return {
-        f"{report.id}/{claim.id}": hashlib.sha256(canonical_claim(claim).encode()).hexdigest()
+        f"{report.id}/{claim.id}": hashlib.sha256(canonical_claim(claim, rules_of(claim, report)).encode()).hexdigest()
         for report in reports
         for claim in report.claims
     }

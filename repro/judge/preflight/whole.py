@@ -1,22 +1,10 @@
 """Accuracies of all test images against what is printed: means over batches, and traces of confusion matrices."""
 
 from collections.abc import Iterator
-from math import sqrt
 
 from repro.judge.preflight.finding import TEST, Finding, half_unit, measured, prints_as, shown, whole
+from repro.judge.statistics import batch_mean_sd
 from repro.spec.schema import ConfusionClaim, MeasuredClaim, Report
-
-
-def batch_sd(percent: float, batch: int, total: int = TEST) -> float:
-    """Return the sd in points of a mean over batches, over random orders of images of which `percent` are right.
-
-    The last batch, smaller than the others, weighs like them; its hits are hypergeometric.
-    """
-    last = total % batch
-    if not last:
-        return 0.0
-    p, batches = percent / 100, total // batch + 1
-    return 100 * sqrt(last * p * (1 - p) * (total - last) / (total - 1)) * (1 / last - 1 / batch) / batches
 
 
 def batch_means(report: Report) -> Iterator[Finding]:
@@ -26,7 +14,7 @@ def batch_means(report: Report) -> Iterator[Finding]:
     for experiment in dict.fromkeys(ran):
         batch = report.experiments[experiment].recipe.budget.batch_size
         of_it = [c for c in claims if c.experiment == experiment]
-        sd = batch_sd(of_it[0].value, batch)
+        sd = batch_mean_sd(of_it[0].value, batch)
         if not sd:
             continue
         text = (
@@ -91,7 +79,7 @@ def _matrix(report: Report, of_it: list[ConfusionClaim], restated: list[str]) ->
 def _apart(report: Report, claim: MeasuredClaim, percent: float) -> str:
     apart = abs(claim.value - percent)
     batch = report.experiments[claim.experiment or ""].recipe.budget.batch_size
-    sd = batch_sd(percent, batch)
+    sd = batch_mean_sd(percent, batch)
     if claim.protocol == "batch_mean" and sd and apart <= 1.96 * sd + half_unit(claim):
         return f"{apart:.2f} points off, within the spread of a mean over batches ({sd:.2f})"
     return f"{apart:.2f} points off, more than rounding" + (f" or a mean over batches ({sd:.2f})" if sd else "")
