@@ -60,6 +60,13 @@ def test_a_mean_over_folds_stands_beside_a_single_network(report):
     assert found.se == pytest.approx(sqrt(single**2 / 5 + single**2 + 0.005**2 / 3))
 
 
+def test_a_loss_over_folds_stands_beside_a_single_network_too():
+    values = [0.36, 0.38, 0.37]
+    one, over = deciding.loss(values, 0.37, 0.005), deciding.loss(values, 0.37, 0.005, 1 / 5)
+    assert one.se == pytest.approx(sqrt(0.01**2 * (1 / 3 + 1) + 0.005**2 / 3))
+    assert over.se == pytest.approx(sqrt(0.01**2 * (1 / 3 + 5) + 0.005**2 / 3))
+
+
 def test_a_mean_over_batches_varies_about_the_accuracy(report):
     found = verdict(report, "fold-test-acc-batch-mean", batch_mean={"acc_pct": 90.0, "sd_pct": 0.2})
     plain = verdict(report, "fold-test-acc", best_val_loss={"acc_pct": 90.0, "loss": 0.4})

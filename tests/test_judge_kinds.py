@@ -353,6 +353,30 @@ def test_a_run_without_a_value_leaves_the_verdict_open(report):
     assert found.why.startswith("1 of 4 runs have no such value")
 
 
+def test_a_seed_that_came_to_no_value_leaves_a_comparison_open(report):
+    gap = claim("order", higher="plain", lower="base", metric="loss", protocol="last")
+    finals = [{"last": {"loss": x, "acc_pct": 90.0}} for x in (0.41, 0.40, 0.42, 0.30, 0.31, 0.30)]
+    high = [make(report, "plain", seed, finals=f) for seed, f in enumerate(finals[:3])]
+    low = [make(report, "base", seed, finals=f) for seed, f in enumerate(finals[3:])]
+    lost = make(report, "plain", 3, state="diverged", finals={"last": {"loss": float("nan"), "acc_pct": 10.0}})
+    alone = [make(report, "base", 3, finals=finals[3])]
+    assert judge(report, gap, high + low).verdict.word == "supported"
+    found = judge(report, gap, [*high, *low, *alone, lost]).verdict
+    assert (found.word, found.why.split(":")[0]) == ("inconclusive", "1 of 4 seeds have no such value; of the others")
+    assert judge(report, gap, high + low + alone).verdict.word == "supported"  # a run that was not made is no loss
+
+
+def test_a_claim_whose_rule_changed_since_is_said_to_be_declared_under_the_earlier_one(report):
+    gap = claim("order", higher="base", lower="plain", metric="acc_pct", protocol="last")
+    before = {f"{report.id}/c": ledger.digest(gap, 1)}
+    name = ledger.ledger_id(before)
+    records = [replace(r, ledger=name) for r in with_acc(report, {"base": [91.0], "plain": [90.0]})]
+    assert judge(report, gap, records, {name: before}).declared == "rules 1"
+    other = {f"{report.id}/c": ledger.digest(gap.model_copy(update={"lower": "idle"}), 1)}
+    name = ledger.ledger_id(other)
+    assert judge(report, gap, [replace(r, ledger=name) for r in records], {name: other}).declared == "no"
+
+
 def test_a_comparison_of_three_pairs_is_provisional_in_its_row_as_in_its_verdict(report):
     gap = claim("order", higher="base", lower="plain", metric="acc_pct", protocol="last")
     values = {"base": [91.0, 91.2, 91.1, 91.0, 91.1], "plain": [88.0, 88.1, 88.2, 88.0, 88.1]}

@@ -146,6 +146,37 @@ def test_error_rates_by_simulation():
         assert found == pytest.approx(stated, abs=1.5), (n, sd, prior, gap)
 
 
+@pytest.mark.parametrize(("n", "gap", "stated"), [(3, 0, (44, 8, 49)), (3, 1, (7, 55, 38)), (5, 0, (47, 6, 47))])
+def test_error_rates_with_a_spread_pooled_from_twenty_experiments(n, gap, stated):
+    rng, words = np.random.default_rng(4), []
+    for _ in range(1500):
+        groups = rng.normal(90, 0.40, (20, n)).tolist()
+        prior = max(statistics.pooled_sd(groups, [0.222] * 20) or 0.0, 0.222)
+        ours = (90.14 + gap + rng.normal(0, 0.40, n)).tolist()
+        words.append(deciding.point(ours, 90.14 + rng.normal(0, 0.40), 0.005, prior).word)
+    counts = (
+        words.count("reproduced"),
+        words.count("exceeded") + words.count("fell short"),
+        words.count("inconclusive"),
+    )
+    assert [100 * count / 1500 for count in counts] == pytest.approx(stated, abs=4)
+
+
+@pytest.mark.parametrize(
+    ("n", "spread", "same", "apart"),
+    [(3, 0.02, (76, 0, 24), (5, 51, 43)), (3, 0.05, (13, 3, 84), (4, 14, 82)), (5, 0.05, (16, 5, 80), (4, 24, 72)),
+     (3, 0.08, (4, 5, 92), (2, 9, 89))],
+)  # fmt: skip
+def test_error_rates_of_a_loss(n, spread, same, apart):
+    rng = np.random.default_rng(6)
+    for gap, stated in ((0, same), (0.1, apart)):
+        theirs, ours = 0.5 * (1 + rng.normal(0, spread, 2000)), 0.5 * (1 + gap) * (1 + rng.normal(0, spread, (2000, n)))
+        words = [deciding.loss(o, t, 0.0005).word for t, o in zip(theirs.tolist(), ours.tolist(), strict=True)]
+        called = words.count("exceeded") + words.count("fell short")
+        counts = (words.count("reproduced"), called, words.count("inconclusive"))
+        assert [count / 20 for count in counts] == pytest.approx(stated, abs=3)
+
+
 def test_error_rates_of_a_single_run_in_closed_form():
     """The word changes where the difference crosses bounds, so that its rates are areas under the normal law."""
     step = 0.001
@@ -246,11 +277,26 @@ def test_trajectories():
     ours = mean + rng.normal(0, 0.3, (5, 50))
     assert deciding_curves.trajectory(ours, mean + rng.normal(0, 0.3, 50), 0.0, 1.0).word == "reproduced"
     assert deciding_curves.trajectory(ours, mean + 1.5, 0.0, 1.0).word == "not reproduced"
-    assert deciding_curves.trajectory(ours, mean + 1.5, 2.0, 1.0).word == "not reproduced"  # inside, but too far
+    assert deciding_curves.trajectory(ours, mean + 1.5, 2.0, 1.0).word == "inconclusive"  # inside, but too far
+    few = mean[::10] + np.array([0, 0, 0, 0, 3.0])  # one of five outside, which four in five curves' intervals allow
+    assert deciding_curves.trajectory(ours[:, ::10], few, 0.0, 1.0).word == "inconclusive"
+    assert (
+        deciding_curves.trajectory(ours[:, ::10], few + np.array([0, 0, 0, 3.0, 0]), 0.0, 2.0).word == "not reproduced"
+    )
     assert deciding_curves.trajectory(ours[:2], mean, 0.0, 1.0).word == "inconclusive"
     steep = mean + np.where(np.arange(50) < 10, 3.0, 0.0)
     assert deciding_curves.trajectory(ours, steep, 0.0, 1.0).word == "not reproduced"
     assert deciding_curves.trajectory(ours, steep, np.where(np.arange(50) < 10, 3.0, 0.0), 1.0).word == "reproduced"
+
+
+@pytest.mark.parametrize(("points", "stated"), [(5, 2), (9, 7), (25, 3), (50, 4)])
+@pytest.mark.parametrize("spread", [0.3, 3.0])
+def test_one_more_run_is_seldom_called_not_reproduced(points, stated, spread):
+    """However far a course jumps: percent of 2,000, points independent, as docs/verdicts.md has it."""
+    rng, limit = np.random.default_rng(8), 1.0
+    runs = rng.normal(80, spread, (2000, 4, points))
+    words = [deciding_curves.trajectory(each[:3], each[3], 0.0, limit).word for each in runs]
+    assert 100 * words.count("not reproduced") / 2000 == pytest.approx(stated, abs=2)
 
 
 def matrices(n, p, seed):

@@ -1,6 +1,6 @@
 """Claims that compare experiments by one number each: order, trend; and sentences that other claims indicate."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import hypot
 from statistics import fmean, stdev
@@ -35,7 +35,7 @@ def order(pool: Pool, claim: OrderClaim) -> Row:
     if claim.gap is not None:
         given["difference"] = fmean(gaps.values()) - claim.gap
     above, below = sides.values()
-    rule = _rule(pool, claim.metric, [*above, *below], claim.gap)
+    rule = _rule(pool, claim, [*above, *below], claim.gap)
     verdict = deciding.order(above, below, *rule, _swing(pool, claim, groups.values(), seeds))
     given["verdict"] = _confounded(pool, claim, verdict)
     return stated(pool, claim, groups, gaps, **given)
@@ -61,12 +61,15 @@ def _confounded(pool: Pool, claim: OrderClaim | TrendClaim, verdict: Verdict) ->
 
 
 def _rule(
-    pool: Pool, metric: str, values: list[float], gap: float | None = None
+    pool: Pool, claim: OrderClaim | TrendClaim, values: list[float], gap: float | None = None
 ) -> tuple[float | None, float | None, float | None]:
     """Return what an order is judged by: the prior sd of a run, the published gap, the indifference; none of a loss."""
-    if metric != "acc_pct":
+    if claim.metric != "acc_pct":
         return None, gap, None
-    return pool.prior(statistics.jordan_sd(fmean(values))), gap, deciding.INDIFFERENT
+    images = float(statistics.N_TEST)
+    if claim.protocol == "train_running":
+        images = min(pool.report.experiments[name].recipe.data.split.train for name in experiments_of(claim))
+    return pool.prior(statistics.jordan_sd(fmean(values), images)), gap, deciding.INDIFFERENT
 
 
 def trend(pool: Pool, claim: TrendClaim) -> Row:
@@ -86,7 +89,8 @@ def trend(pool: Pool, claim: TrendClaim) -> Row:
     given |= {"n": min(map(len, values.values()))}
     given |= {"details": (_averages({name: list(found.values()) for name, found in values.items()}, claim.metric),)}
     seeds = dict.fromkeys((seed for found in values.values() for seed in found), tau)
-    given["verdict"] = _confounded(pool, claim, _trend(pool, claim, list(values.values())))
+    verdict = _of_all(_trend(pool, claim, list(values.values())), _everywhere(groups), _everywhere(values))
+    given["verdict"] = _confounded(pool, claim, verdict)
     return stated(pool, claim, groups, seeds, lambda _: tau, **given)
 
 
@@ -96,7 +100,7 @@ def _trend(pool: Pool, claim: TrendClaim, values: list[dict[int, Any]]) -> Verdi
     if not seeds:
         return Verdict("inconclusive", "no seed has this value in every experiment", provisional=True)
     table = np.array([[float(found[seed]) for found in values] for seed in seeds])
-    prior, *_ = _rule(pool, claim.metric, table.ravel().tolist())
+    prior, *_ = _rule(pool, claim, table.ravel().tolist())
     return deciding.trend(table if claim.direction == "rising" else table[:, ::-1], prior)
 
 
@@ -132,7 +136,8 @@ def stated(
 ) -> Row:
     """Return the row of a value a seed: its mean, and its spread where the mean is the usual one.
 
-    It says which seeds with runs are left out, and whether the claim was declared before every run there is.
+    It says which seeds with runs are left out, and whether the claim was declared before every run there is. A seed
+    whose runs are all there and that has no value, as where one diverged, leaves the verdict open.
     """
     each = [float(value) for value in values.values()]
     records = [r for found in groups.values() for group in found.values() for r in group]
@@ -140,8 +145,22 @@ def stated(
     said = together(pool.declared(claim, records))
     verdict: Verdict | None = more.pop("verdict", None)
     if verdict is not None and pool.profile == "full":
-        more["verdict"] = replace(verdict, environment=environment(records))
+        more["verdict"] = replace(_of_all(verdict, _everywhere(groups), values), environment=environment(records))
     return row(pool.report, claim, "measured", left_out(groups.values(), values), **numbers | {"declared": said} | more)
+
+
+def _everywhere(found: Mapping[str, Collection[int]]) -> set[int]:
+    """Return the seeds that every experiment has."""
+    return set.intersection(*map(set, found.values()))
+
+
+def _of_all(verdict: Verdict, there: Collection[int], values: Collection[int]) -> Verdict:
+    """Return the verdict; `inconclusive` where it is one of those seeds only that came to a value."""
+    lost = [seed for seed in there if seed not in values]
+    if not lost or verdict.word in ("inconclusive", "not judged", "not testable"):
+        return verdict
+    why = f"{len(lost)} of {len(there)} seeds have no such value; of the others: {verdict.word}, {verdict.why}"
+    return replace(verdict, word="inconclusive", why=why, at_swing="")
 
 
 def _given(claim: OrderClaim | TrendClaim, what: str) -> dict[str, Any]:

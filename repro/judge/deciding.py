@@ -88,10 +88,12 @@ def _point_why(word: str, found: Interval, limit: float) -> str:
     return f"the 95 % interval of the difference lies {side} 0, and the 90 % interval reaches beyond ±{limit:g}"
 
 
-def loss(values: Sequence[float], published: float, half: float, runs: int = 1, limit: float | None = None) -> Verdict:
+def loss(
+    values: Sequence[float], published: float, half: float, runs: float = 1, limit: float | None = None
+) -> Verdict:
     """Judge a loss, or another number without a prior: three runs, margin 10 % of the published number.
 
-    A lower loss is a better one: `exceeded` is below the published number, `fell short` above it.
+    A lower loss is a better one: `exceeded` is below the published number, `fell short` above it. `runs` as of a point.
     """
     n, limit = len(values), max(0.1 * abs(published), half) if limit is None else limit
     if n < ENOUGH_RUNS:

@@ -56,19 +56,23 @@ def convergence(ratios: Sequence[float], parts: Sequence[Sequence[tuple[str, flo
 def trajectory(curves: np.ndarray, published: np.ndarray, error: float | np.ndarray, limit: float) -> Verdict:
     """Judge a published curve beside ours, one row a seed, a column a point.
 
-    Nine in ten points lie within the 95 % prediction interval of one more run, widened by `error` (digitising and
-    rounding; one, or one a point), and the mean distance of our mean from them is at most `limit`.
+    *Reproduced*: nine in ten points lie within the 95 % prediction interval of one more run, widened by `error`
+    (digitising and rounding; one, or one a point), and the mean distance of our mean from them is at most `limit`.
+    *Not reproduced*: fewer than nine in ten do, rounded down, since of few points one is easily outside. Else
+    *inconclusive*: a course that jumps from epoch to epoch is far from the mean of others of its kind.
     """
     n = len(curves)
     if n < ENOUGH_RUNS:
         return Verdict("inconclusive", f"a curve needs {ENOUGH_RUNS} runs to know its spread", n=n, provisional=True)
     mean, spread = curves.mean(axis=0), curves.std(axis=0, ddof=1)
     reach = float(stdtrit(n - 1, 0.975)) * spread * sqrt(1 + 1 / n) + error
-    inside = float((np.abs(published - mean) <= reach + 1e-9).mean())
+    inside = int((np.abs(published - mean) <= reach + 1e-9).sum())
     gap = float(np.abs(mean - published).mean())
-    good = inside >= INSIDE and gap <= limit + 1e-9
-    why = f"{100 * inside:.0f} % of the points inside, mean distance {gap:.3g} of at most {limit:.3g}"
-    return Verdict("reproduced" if good else "not reproduced", why, d=gap, margin=limit, n=n)
+    why = f"{100 * inside / len(published):.0f} % of the points inside, mean distance {gap:.3g} of at most {limit:.3g}"
+    if inside < int(INSIDE * len(published)):
+        return Verdict("not reproduced", why, d=gap, margin=limit, n=n)
+    good = inside >= INSIDE * len(published) and gap <= limit + 1e-9
+    return Verdict("reproduced" if good else "inconclusive", why, d=gap, margin=limit, n=n)
 
 
 def confusion(matrices: np.ndarray, published: np.ndarray) -> Verdict:

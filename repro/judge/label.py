@@ -1,7 +1,7 @@
 """What is said of a whole report: q-values of its negative verdicts, and one label from its headline claims.
 
 Verdicts of single claims use their own intervals. Among hundreds of claims some negative ones are false, so each
-negative verdict also has a q-value (Benjamini and Hochberg 1995) over all claims of the report that have a
+*fell short* and *reversed* also has a q-value (Benjamini and Hochberg 1995) over all claims of the report that have a
 probability. A label needs every headline accuracy, loss and order (intersection-union), so it takes no
 correction; counts, curves and sentences enter none.
 """
@@ -14,6 +14,8 @@ from repro.judge.statistics import benjamini_hochberg
 
 #: a negative verdict stands below this q-value
 FALSE_SHARE = 0.10
+#: the words that say a value lies too low
+AGAINST = ("fell short", "reversed")
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,16 @@ class Label:
 
 
 def with_q_values(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows with a q-value in every negative verdict that has a probability."""
+    """Return the rows with a q-value in every *fell short* and *reversed*, whose probability is that of so low a value.
+
+    Of *no effect* that probability is about one half: what speaks for it is how narrow its interval is.
+    """
     ps = {i: r.verdict.p for i, r in enumerate(rows) if r.verdict is not None and r.verdict.p is not None}
     qs = dict(zip(ps, benjamini_hochberg(list(ps.values())), strict=True))
     found = list(rows)
     for i, q in qs.items():
         verdict = rows[i].verdict
-        if verdict is not None and verdict.negative:
+        if verdict is not None and verdict.word in AGAINST:
             found[i] = replace(rows[i], verdict=replace(verdict, q=q))
     return found
 
@@ -46,7 +51,7 @@ def label(rows: Sequence[Row]) -> Label:
     headline = [r for r in rows if r.headline and r.verdict is not None and r.kind in ("point", "loss", "order")]
     if not headline:
         return Label("open", "no headline claim that a run decides")
-    against = [r for r in headline if _word(r) in ("fell short", "reversed")]
+    against = [r for r in headline if _word(r) in AGAINST]
     provisional = any(r.verdict is not None and r.verdict.provisional for r in headline)
     if against:
         return Label("not reproduced", _names(against), provisional)

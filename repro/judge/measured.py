@@ -49,9 +49,9 @@ def _verdict(
     if pool.profile != "full" or claim.experiment is None:
         return None
     half, published = 0.5 * 10.0**-claim.decimals, _reference(claim)
+    recipe = pool.report.experiments[claim.experiment].recipe
+    networks = len(folds_of(recipe)) if claim.fold is None else 1
     if claim.metric == "acc_pct":
-        recipe = pool.report.experiments[claim.experiment].recipe
-        networks = len(folds_of(recipe)) if claim.fold is None else 1
         expected = _expected(recipe, claim)
         found = deciding.point(
             values, published, half, pool.prior(expected.sd, networks), claim.runs / networks, expected.theirs,
@@ -59,7 +59,7 @@ def _verdict(
             expected.own / networks,
         )  # fmt: skip
     else:
-        found = deciding.loss(values, published, half, claim.runs, claim.margin)
+        found = deciding.loss(values, published, half, claim.runs / networks, claim.margin)
     found = replace(found, environment=environment(r for group in groups.values() for r in group))
     if lost := sum(run.value is None for run in runs):
         why = f"{lost} of {len(runs)} runs have no such value; of the others: {found.word}, {found.why}"

@@ -201,15 +201,19 @@ class Pool:
         return f"{self.no_run()} of {', '.join(names)}" if names else ""
 
     def declared(self, claim: Claim, records: Iterable[RunRecord]) -> list[str]:
-        """Say of each record whether the claim as it stands today was in the ledger the run named."""
-        alone = self.report.model_copy(update={"claims": (claim,)})
-        ((name, digest),) = ledger.claims([alone]).items()
-        return [self._declared(name, digest, record) for record in records]
+        """Say of each record whether the claim as it stands today was in the ledger the run named.
 
-    def _declared(self, name: str, digest: str, record: RunRecord) -> str:
+        `rules 1` where the claim was, to be judged by that earlier version of its rule.
+        """
+        name, now = f"{self.report.id}/{claim.id}", ledger.rules_of(claim, self.report)
+        words = {ledger.digest(claim, version): f"rules {version}" for version in range(1, now)}
+        words[ledger.digest(claim, now)] = "yes"
+        return [self._declared(name, words, record) for record in records]
+
+    def _declared(self, name: str, words: Mapping[str, str], record: RunRecord) -> str:
         if not self._sound.get(record.ledger, False):
             return "unknown"
-        return "yes" if self.ledgers[record.ledger].get(name) == digest else "no"
+        return words.get(self.ledgers[record.ledger].get(name, ""), "no")
 
 
 def together(each: Iterable[str]) -> str:

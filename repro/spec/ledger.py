@@ -28,10 +28,13 @@ _HASHED = (
 
 def rules_of(claim: Claim, report: Report) -> int:
     """Return the version of the rules that last changed how this claim is judged (docs/verdicts.md lists them)."""
-    if not isinstance(claim, MeasuredClaim) or claim.metric != "acc_pct" or claim.experiment is None:
+    if claim.kind in ("order", "trend", "convergence", "band", "trajectory", "confusion"):
+        return 2
+    if not isinstance(claim, MeasuredClaim) or claim.experiment is None:
         return 1
-    over_folds = claim.fold is None and len(folds_of(report.experiments[claim.experiment].recipe)) > 1
-    return RULES if over_folds or claim.protocol in ("val", "val_augmented", "batch_mean") else 1
+    if claim.fold is None and len(folds_of(report.experiments[claim.experiment].recipe)) > 1:
+        return 2
+    return 2 if claim.metric == "acc_pct" and claim.protocol in ("val", "val_augmented", "batch_mean") else 1
 
 
 def canonical_claim(claim: Claim, rules: int = 1) -> str:
@@ -40,10 +43,15 @@ def canonical_claim(claim: Claim, rules: int = 1) -> str:
     return canonical({"rules": rules} | {key: value for key, value in values.items() if value is not None})
 
 
+def digest(claim: Claim, rules: int) -> str:
+    """Return the sha256 (64 hex digits) of a claim as one version of the rules judges it."""
+    return hashlib.sha256(canonical_claim(claim, rules).encode()).hexdigest()
+
+
 def claims(reports: Iterable[Report]) -> dict[str, str]:
     """Return {"report/claim": sha256 hex of the canonical claim} of some reports, in their order."""
     return {
-        f"{report.id}/{claim.id}": hashlib.sha256(canonical_claim(claim, rules_of(claim, report)).encode()).hexdigest()
+        f"{report.id}/{claim.id}": digest(claim, rules_of(claim, report))
         for report in reports
         for claim in report.claims
     }
