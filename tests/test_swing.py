@@ -175,7 +175,7 @@ def test_rows_and_pages_say_it_of_few_runs_alone():
     assert f"swing from epoch to epoch {expected:.2f}, inconclusive if runs spread as much" in behind(near)
     assert "provisional, inconclusive if runs spread as much" in " ".join(letter(report, [near]).split())
     assert "At its swing" in provisional_note([near])
-    assert "(1 of 2 such claims about" in provisional_note([near, few, enough])
+    assert "; 1 of 2 such claims about" in provisional_note([near, few, enough])
     assert "swing" not in verdict(few) + provisional_note([few, enough])  # so far off that no swing explains it
 
 

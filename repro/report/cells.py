@@ -204,6 +204,7 @@ def provisional_note(rows: Sequence[Row]) -> str:
     if others := sum(bool(verdict.at_swing) for verdict in found):
         parts.append(
             "At its swing: what the verdict would be if runs spread as much as accuracy swings from epoch to epoch "
-            f"within ours ({others} of {plural(len(found), 'such claim')} about the accuracy after a given epoch)."
+            f"within ours; {others} of {plural(len(found), 'such claim')} about the accuracy after a given epoch would "
+            "have another."
         )
     return " ".join(parts)

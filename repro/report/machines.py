@@ -44,6 +44,19 @@ def environments_table(records: list[RunRecord]) -> Md:
     )
 
 
+def precision_note(records: Sequence[RunRecord]) -> str:
+    """Explain the classes of machines; say how many of the runs compute in bfloat16, and what of them."""
+    said = "Class: device, precision, whether sums are taken in one order (deterministic) or not (relaxed), version of "
+    said += "the suite's numerics. fp32: all in float32, PyTorch's default."
+    half = sum("-bf16-" in record.env_class for record in records)
+    if not half:
+        return said
+    said += (
+        f" bf16 ({half} of {plural(len(records), 'record')}): forward and backward passes in bfloat16 by autocast, in "
+    )
+    return said + "tests as well; weights, their updates and losses in float32."
+
+
 def _version(key: str, value: str) -> str:
     short = value[:12] if key == "commit" else value[:80]
     return {"True": "yes", "False": "no", "None": ""}.get(value, short)

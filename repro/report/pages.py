@@ -41,6 +41,7 @@ def context(report: Report, rows: list[Row], arms: list[Arm], records: list[RunR
         "sentences": sentence_table(report.sentences),
         "arms": arms,
         "environments": machines.environments_table([record for _, record in runs]),
+        "precisions": machines.precision_note([record for _, record in runs]),
         "cost": machines.cost_table(runs),
         "hours": number(sum(finite(record.seconds) or 0.0 for _, record in runs) / 3600, 2),
         "drifted": machines.drifted(arms),

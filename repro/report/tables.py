@@ -22,8 +22,10 @@ PROTOCOL_WORDS = {
     "best_test": "the highest test accuracy of all epochs: chosen on the test set, so it flatters",
     "best_test_every10": "the highest test accuracy among every tenth epoch: chosen on the test set, so it flatters",
     "best_test_loss": "test set, weights of the epoch with the lowest test loss: chosen on the test set",
-    "batch_mean": "mean of the test batches' accuracies, where a small last batch weighs as much as a full one",
-    "last_batch": "accuracy on the last, incomplete test batch alone",
+    "batch_mean": "mean of the test batches' accuracies, a small last batch weighing as much as a full one; here the "
+    "mean of it over all orders of the test images, which is the accuracy",
+    "last_batch": "accuracy on the last, incomplete test batch alone; here the mean of it over all orders of the test "
+    "images, which is the accuracy",
     "train_mode_bn": "test set with batch normalisation left in training mode",
     "augmented_test": "test set under the training augmentation",
     "val": "validation images, as they are",
@@ -47,7 +49,7 @@ READING_WORDS = {
     "as_written": "as the text says",
     "as_released": "as the code does",
     "as_evidenced": "as the report's own figures or log show",
-    "isolated": "one factor at a time, ours",
+    "isolated": "varied by us",
 }
 
 

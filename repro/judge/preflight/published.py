@@ -110,13 +110,22 @@ def overfitting(report: Report) -> Iterator[Finding]:
             f"{sentence.where}: “{sentence.says}” By {curve.where}, the test loss was lowest ({low:g}) at epoch "
             f"{epoch} and is {last:g} at epoch {end}."
         )
+        if accuracy := _accuracy_beside(report, curve):
+            at_lowest, at_end = accuracy.values[curve.values.index(low)], accuracy.values[-1]
+            text += f" Test accuracy is {at_lowest:.{accuracy.decimals}f} % and {at_end:.{accuracy.decimals}f} % there."
         train, test = (_final(report, sentence, p) for p in ("train_running", "last"))
         if train and test:
             numbers |= {"train_acc": train.value, "test_acc": test.value, "gap": train.value - test.value}
             text += f" Training accuracy ends at {shown(train)}, test accuracy at {shown(test)}."
         if epoch < end:
-            title = "The published curves show what the text does not see"
+            title = "The published test loss was lowest before the end"
             yield Finding(report.id, f"overfitting-{curve.id}", "overfitting", title, text, numbers, sentence.claims)
+
+
+def _accuracy_beside(report: Report, loss: TrajectoryClaim) -> TrajectoryClaim | None:
+    """Return the published course of test accuracy at the points of one of test loss."""
+    curves = (c for c in report.claims if isinstance(c, TrajectoryClaim) and c.curve == "test/acc_pct")
+    return next((c for c in curves if (c.experiment, c.epochs) == (loss.experiment, loss.epochs)), None)
 
 
 def _final(report: Report, sentence: Sentence, protocol: str) -> MeasuredClaim | None:
