@@ -277,7 +277,9 @@ def test_trajectories():
     ours = mean + rng.normal(0, 0.3, (5, 50))
     assert deciding_curves.trajectory(ours, mean + rng.normal(0, 0.3, 50), 0.0, 1.0).word == "reproduced"
     assert deciding_curves.trajectory(ours, mean + 1.5, 0.0, 1.0).word == "not reproduced"
-    assert deciding_curves.trajectory(ours, mean + 1.5, 2.0, 1.0).word == "inconclusive"  # inside, but too far
+    assert deciding_curves.trajectory(ours, mean + 1.5, 2.0, 1.0).word == "reproduced"  # as far as it was misread
+    rough = mean + rng.normal(0, 3.0, (6, 50))
+    assert deciding_curves.trajectory(rough[:5], rough[5], 0.0, 1.0).word == "inconclusive"  # inside, but too far
     few = mean[::10] + np.array([0, 0, 0, 0, 3.0])  # one of five outside, which four in five curves' intervals allow
     assert deciding_curves.trajectory(ours[:, ::10], few, 0.0, 1.0).word == "inconclusive"
     assert (

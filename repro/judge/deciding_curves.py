@@ -57,7 +57,8 @@ def trajectory(curves: np.ndarray, published: np.ndarray, error: float | np.ndar
     """Judge a published curve beside ours, one row a seed, a column a point.
 
     *Reproduced*: nine in ten points lie within the 95 % prediction interval of one more run, widened by `error`
-    (digitising and rounding; one, or one a point), and the mean distance of our mean from them is at most `limit`.
+    (digitising and rounding; one, or one a point), and the mean distance of our mean from them is at most `limit`
+    and the mean error together.
     *Not reproduced*: fewer than nine in ten do, rounded down, since of few points one is easily outside. Else
     *inconclusive*: a course that jumps from epoch to epoch is far from the mean of others of its kind.
     """
@@ -67,7 +68,7 @@ def trajectory(curves: np.ndarray, published: np.ndarray, error: float | np.ndar
     mean, spread = curves.mean(axis=0), curves.std(axis=0, ddof=1)
     reach = float(stdtrit(n - 1, 0.975)) * spread * sqrt(1 + 1 / n) + error
     inside = int((np.abs(published - mean) <= reach + 1e-9).sum())
-    gap = float(np.abs(mean - published).mean())
+    gap, limit = float(np.abs(mean - published).mean()), limit + float(np.mean(error))
     why = f"{100 * inside / len(published):.0f} % of the points inside, mean distance {gap:.3g} of at most {limit:.3g}"
     if inside < int(INSIDE * len(published)):
         return Verdict("not reproduced", why, d=gap, margin=limit, n=n)
