@@ -1,14 +1,16 @@
 """How pictures look, and how they become bytes: the one place that imports matplotlib."""
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
+from repro.plots.slim import slim
+
 INK, GREY, PALE = "#222222", "#8a8a8a", "#f3f3f3"
 #: Okabe and Ito's colours
 BLUE, SKY, GREEN, ORANGE, VERMILION, PURPLE = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7"
+#: text stays text: small files, searchable
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans", "font.size": 9.0, "axes.titlesize": 10.0, "axes.titleweight": "bold",
     "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY,
@@ -41,11 +43,7 @@ def to_bytes(figure: Any, kind: str) -> bytes:
         figure.savefig(out, format=kind, metadata={"Software": None})
         return out.getvalue()
     _print_svg(figure, out)
-    # Text stays text (small files, searchable); Verdana has nearly the widths of DejaVu Sans where that is missing.
-    # Hundredths of a point are enough, and hide the last bit in which machines may differ.
-    svg = out.getvalue().decode().replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
-    svg = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", svg)
-    return re.sub(r"<!--.*?-->\n?|[ \t]+$", "", svg, flags=re.MULTILINE).encode()
+    return slim(out.getvalue().decode()).encode()
 
 
 def _print_svg(figure: Any, out: BytesIO) -> None:
