@@ -72,6 +72,18 @@ def test_a_forest_shows_numbers_verdict_and_what_was_not_run():
     assert {"test-acc", "reproduced", "90.14", "90.04 ± 0.20 (3)", "other", "not run", "[91, 92)"} <= set(words)
 
 
+def test_a_mean_whose_verdict_hangs_on_the_spread_is_hollow(drawn):
+    rows = [judged("fell short", -2.0), judged("fell short", -2.0, claim="loose")]
+    rows[1] = replace(rows[1], verdict=replace(rows[1].verdict, swing=1.5, at_swing="inconclusive"))
+    figures.forest(demo(), rows)
+    means = [line for line in drawn[0].axes[0].lines if line.get_marker() == "s"]
+    assert [(line.get_markerfacecolor(), line.get_markeredgecolor()) for line in means] == [
+        ("#D55E00", "white"), ("white", "#D55E00")
+    ]  # fmt: skip
+    labels = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert {"fell short or not supported", "hollow: another verdict at its swing"} <= set(labels)
+
+
 def test_a_forest_of_headlines_and_of_all_that_has_a_number_in_percent():
     rows = [
         judged(),

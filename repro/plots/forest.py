@@ -9,6 +9,7 @@ from repro.plots.style import BLUE, GREY, INK, VERMILION, new_figure, to_bytes
 
 #: what a verdict comes to -> colour and marker of our mean
 TONES = {"for": (BLUE, "o"), "against": (VERMILION, "s"), "open": ("#555555", "D"), "none": (GREY, "o")}
+_WORDS = {"for": "reproduced, supported or exceeded", "against": "fell short or not supported", "open": "left open"}
 _MARGIN = "#cfe3f1"
 #: of more runs than this the dots lie on each other: one is drawn for all within 1 / PLACES of the axis
 RUNS, PLACES = 30, 200
@@ -20,7 +21,8 @@ class ForestLine:
 
     `mean` is our value, `runs` every run's, `low` to `high` the 90 % interval, `margin` the distance that counts as the
     same. `mark` is the published value on the same axis (0 where the axis shows the difference from it), `half` the
-    half-width of its rounding. A line without `mean` shows `empty` instead. `tone`: a key of `TONES`.
+    half-width of its rounding. A line without `mean` shows `empty` instead. `tone`: a key of `TONES`. `hollow`: the
+    verdict would be another if runs spread as much as one run's epochs.
     """
 
     name: str
@@ -36,6 +38,7 @@ class ForestLine:
     mark: float | None = None
     half: float = 0.0
     empty: str = ""
+    hollow: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class ForestPanel:
 
 def forest_figure(panels: Sequence[ForestPanel], title: str, kind: str = "svg") -> bytes:
     """Return a forest plot as SVG or PNG: a panel under another, each with an axis of its own in points."""
-    with new_figure((strips.WIDE, strips.height([len(panel.lines) for panel in panels], 3))) as (figure, _):
+    with new_figure((strips.WIDE, strips.height([len(panel.lines) for panel in panels], 5))) as (figure, _):
         figure.set_layout_engine("none")
         strips.title(figure, title)
         top = strips.TITLE
@@ -99,9 +102,13 @@ def _line(axes: Any, i: int, line: ForestLine, mean: float) -> None:
         inside, [y + 0.16] * len(inside), "o", color=colour, markersize=3, alpha=0.75, markeredgewidth=0, zorder=5,
     )  # fmt: skip
     if not strips.beyond(axes, y, mean, colour):
-        axes.plot(
-            [mean], [y], marker, color=colour, markeredgecolor="white", markeredgewidth=0.6, markersize=6.5, zorder=6
-        )
+        axes.plot([mean], [y], marker, markersize=6.5, zorder=6, **_face(colour, line.hollow))
+
+
+def _face(colour: str, hollow: bool) -> dict[str, Any]:
+    """Return how a mean's marker looks: full with a white rim, or hollow."""
+    face, edge, width = ("white", colour, 1.3) if hollow else (colour, "white", 0.6)
+    return {"markerfacecolor": face, "markeredgecolor": edge, "markeredgewidth": width}
 
 
 def _apart(values: Sequence[float], breadth: float) -> list[float]:
@@ -117,7 +124,9 @@ def _handles() -> list[Any]:
         return Line2D([], [], linestyle="none", marker=marker, markersize=size, label=label, **look)
 
     return [
-        Line2D([], [], color="#555555", marker="o", linewidth=2, markersize=6, label="mean of ours, 90 % interval"),
+        *(point(TONES[tone][1], words, **_face(TONES[tone][0], False)) for tone, words in _WORDS.items()),
+        point("o", "hollow: another verdict at its swing", **_face("#555555", True)),
+        Line2D([], [], color="#555555", linewidth=2, label="90 % interval of our mean"),
         point("o", "one run", 3, color="#555555"),
         Patch(facecolor=_MARGIN, label="margin: counts as the same"),
         Patch(facecolor=INK, alpha=0.35, label="what rounds to the published number"),

@@ -77,6 +77,7 @@ def _line(row: Row) -> plots.ForestLine:
         mark=0.0 if row.kind == "point" else row.reference,
         half=unit / 2 if row.published is not None else 0.0,
         empty=row.state,
+        hollow=bool(judged and judged.at_swing),
     )
 
 
