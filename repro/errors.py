@@ -12,7 +12,7 @@ _SECRETS = re.compile(r"(?i)([?&;](?:[a-z_]*(?:password|passwd|pwd|token|secret)
 class UserError(Exception):
     """A mistake the user can mend: one sentence naming the place, what was expected and the mend.
 
-    The command line prints the sentence and exits with 2; nothing else in the suite catches it.
+    The command line prints the sentence and exits with 2; where it is one run's, that run fails and the others go on.
     """
 
     def __str__(self) -> str:

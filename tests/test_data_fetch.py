@@ -135,6 +135,21 @@ def test_a_download_that_was_complete_but_not_imported_is_not_loaded_again(stand
     assert contents(home) == reference(standin, tmp_path)
 
 
+def test_of_two_downloads_at_once_the_second_takes_what_the_first_has_made(standin, serve, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    _, url = serve("whole")
+    unpack = cifar10._unpack
+
+    def late(part):  # meanwhile the other one stores the images and clears its download away
+        monkeypatch.setattr(cifar10, "_unpack", unpack)
+        cifar10.fetch(home, url=url)
+        return unpack(part)
+
+    monkeypatch.setattr(cifar10, "_unpack", late)
+    assert cifar10.fetch(home, url=url).order == "official"
+    assert contents(home) == reference(standin, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("script", "reason"),
     [

@@ -38,21 +38,34 @@ def test_stopped_and_resumed_it_ends_in_the_same_bits(tmp_path, captures, name):
     assert weights(run, tmp_path / "a") == weights(run, tmp_path / "b")
 
 
-def test_an_interrupt_in_the_next_epoch_loses_no_epoch(tmp_path, captures):
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_what_ends_the_next_epoch_loses_no_epoch(tmp_path, captures, error):
     run, seen = a_run(PLAIN), []
     whole = execute(run, small(), options(tmp_path / "a"))
 
     def interrupt(done, of):
         seen.append(done)
         if len(seen) == 2 * of + 1:
-            raise KeyboardInterrupt
+            raise error
 
     shown = []
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(error):
         execute(run, small(), options(tmp_path), on_epoch=lambda e: shown.append(e.epoch) is None, on_step=interrupt)
     assert shown == [1, 2]
     assert checkpoint.newest(folder_of(run, tmp_path)) == 2
     assert comparable(execute(run, small(), options(tmp_path))) == comparable(whole)
+
+
+def test_of_two_failures_the_first_is_told(tmp_path, captures):
+    def failing(done, of):
+        if done == of:
+            raise RuntimeError("out of memory")
+
+    def full(entry):
+        raise OSError("no space left")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        execute(a_run(PLAIN), small(), options(tmp_path), on_epoch=full, on_step=failing)
 
 
 def test_a_copy_shares_no_memory():

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import time
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ from repro.run import Options, assemble, execute, folder_of, wiring
 from repro.spec.identity import Run, folds_of, recipe_hash
 from repro.spec.loading import load_all
 from repro.spec.recipe import Recipe
-from repro.train import checkpoint, memory
+from repro.train import checkpoint, engine, memory
 from repro.train.optim import maker
 from repro.train.schedule import build
 
@@ -442,6 +443,19 @@ def test_begin_anew_keeps_the_record(tmp_path):
     folder = folder_of(run, tmp_path)
     assert [p.name for p in folder.iterdir()] == ["record-1.json"]
     assert (folder / "record-1.json").read_bytes() == record.to_bytes()
+    (folder / "record-1.json").rename(folder / "record-2.json")  # as where the first of two was moved away
+    (folder / "record.json").write_bytes(b"another")
+    runner.begin_anew(run, tmp_path)
+    kept = {path.read_bytes() for path in folder.iterdir()}
+    assert kept == {record.to_bytes(), b"another"}
+
+
+@pytest.mark.parametrize("losses", [[2.3, math.nan, 1.5], [math.nan, 2.0], [1.0, 1.0, 0.9, 0.9]])
+def test_the_epoch_selected_is_the_one_that_the_final_numbers_name(losses):
+    history = [{"val/loss": loss} for loss in losses]
+    chosen = [k for k in range(len(losses)) if engine.improves(history[k], history[:k], "val/loss")][-1]
+    assert chosen == min(range(len(losses)), key=lambda k: losses[k])
+    assert not engine.improves(history[0], [], None)
 
 
 def test_streams_are_pinned():

@@ -16,12 +16,14 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import SMALL, repro
+from filelock import FileLock
 
 from repro import run as runner
 from repro import suite
 from repro.data import sample
-from repro.execute import calibration, worker, workload
+from repro.execute import calibration, closing, drawing, local, process, worker, workload
 from repro.execute import thread as execute_thread
+from repro.execute.outcome import Job
 from repro.execute.workload import Speed
 from repro.progress import training
 from repro.record import Journal, RunRecord
@@ -417,6 +419,53 @@ def test_a_thread_that_waits_for_a_job_leaves_when_asked(tmp_path):
     worker.terminate()
     worker.join(20)
     assert not worker.is_alive()
+
+
+def test_a_run_that_another_process_trains_is_waited_for_until_the_budget_is_spent(tmp_path):
+    """And a thread that is asked to leave waits no longer."""
+    run, said = plan(tmp_path).runs[0], []
+    folder = folder_of(run, tmp_path)
+    folder.mkdir(parents=True)
+    display = training.Lines(said.append)
+    display.begin(run, 1, 1)
+    with FileLock(folder / "lock"), closing.Closings(display) as closings:
+        began = time.monotonic()
+        outcome = local.attempt(Job(run, left_s=0.3), None, Options(tmp_path, CPU, "fp32"), None, display, closings)
+        assert time.monotonic() - began < 10
+        assert (outcome.state, outcome.reason) == (
+            "stopped", "another process was training it until the budget was spent"
+        )  # fmt: skip
+        asked, (_, theirs) = threading.Event(), multiprocessing.Pipe()
+        asked.set()
+        watched = execute_thread.Watched(theirs, asked)
+        with pytest.raises(KeyboardInterrupt):
+            local.attempt(Job(run), None, Options(tmp_path, CPU, "fp32"), None, watched, closings)
+
+
+def nested(connection):
+    """Start a process in a process that was started here, and say what it answers."""
+    connection.send(drawing.Drawer()._apart(None, b""))
+
+
+def test_a_worker_can_have_its_figures_drawn_in_a_process(tmp_path):
+    child, connection = process.start(nested)
+    assert connection.poll(60)
+    assert connection.recv() is None  # it was asked, and could not draw this
+    process.stop(child)
+
+
+def test_nothing_is_compiled_to_be_timed(tmp_path, monkeypatch):
+    asked = []
+
+    def start(target, runs, options, *rest):
+        asked.append(options.compile)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(process, "start", start)
+    loads = [workload.load_of(run, tmp_path, False) for run in plan(tmp_path).runs[:1]]
+    with pytest.raises(KeyboardInterrupt):
+        calibration.calibrate(loads, Options(tmp_path, CPU, "fp32", compile=True))
+    assert asked == [False]
 
 
 def test_side_by_side_on_several_devices_is_refused(place, home):

@@ -1,5 +1,6 @@
 """Every piece a recipe can name trains a tiny network, and an interrupted run of it ends in the same bits."""
 
+import json
 from dataclasses import replace
 from typing import get_args
 
@@ -12,6 +13,7 @@ from repro.run import Options, execute, folder_of
 from repro.spec import network
 from repro.spec.identity import Run, recipe_hash, resolved
 from repro.spec.recipe import Recipe
+from repro.train import checkpoint
 
 torch.set_num_threads(1)  # bits depend on the number of threads
 #: at least 8 channels: on a CPU, PyTorch 2.15 crashes in the gradient of strided 1x1 convolutions of fewer
@@ -70,6 +72,30 @@ def test_trains_and_resumes_bit_for_bit(tmp_path, name):
     again, pieces = trained(recipe, tmp_path / "pieces")
     assert [attempt["epoch"] for attempt in again.resumed] == [2]
     assert weights == pieces
+
+
+def test_a_start_from_which_nothing_is_left_made_none_of_the_record(tmp_path):
+    recipe = Recipe.model_validate(PLAIN)
+    record, _ = trained(recipe, tmp_path / "there")
+    folder = tmp_path / "here" / "runs" / record.run_key
+    folder.mkdir(parents=True)
+    start = json.loads((tmp_path / "there" / "runs" / record.run_key / "attempts.json").read_text())[0]
+    lost = start | {"commit": "a" * 40, "started": "2020-01-01T00:00:00+00:00"}
+    lost["env"] = start["env"] | {"commit": "a" * 40, "device": "another"}
+    (folder / "attempts.json").write_text(json.dumps([lost]))
+    again, _ = trained(recipe, tmp_path / "here")
+    assert (again.env, again.resumed) == (record.env, [])
+    assert again.started > "2026"
+
+
+def test_the_epoch_that_a_start_names_is_of_a_sound_checkpoint(tmp_path):
+    recipe = Recipe.model_validate(PLAIN)
+    assert trained(recipe, tmp_path, on_epoch=lambda entry: entry.epoch < 2) is None
+    (newest,) = tmp_path.glob("runs/*/checkpoint-00002-*.pt")
+    newest.write_bytes(newest.read_bytes()[:-1] + b"x")
+    assert (checkpoint.newest(newest.parent), checkpoint.newest_sound(newest.parent)) == (2, 1)
+    again, _ = trained(recipe, tmp_path)
+    assert [attempt["epoch"] for attempt in again.resumed] == [1]
 
 
 @pytest.mark.parametrize("name", PIECES)

@@ -159,6 +159,20 @@ def test_lines_name_the_run_where_several_are_trained_at_once(two_runs):
     ]
 
 
+def test_lines_name_the_run_where_another_ones_turn_has_come_or_runs_share_a_device(two_runs):
+    said = []
+    lines = training.Lines(said.append)
+    for number, run in enumerate(two_runs, 1):
+        lines.begin(run, number, 2)
+    lines.note(two_runs[0].key, "not in MLflow yet: down", problem=True)
+    lines.note(two_runs[1].key, "its own")
+    lines.plan({}, False, 1, beside=2)
+    lines.note(two_runs[1].key, "beside the other")
+    assert said[2:] == [
+        f"    {two_runs[0].name}: not in MLflow yet: down", "    its own", f"    {two_runs[1].name}: beside the other",
+    ]  # fmt: skip
+
+
 class Tty(io.StringIO):
     def isatty(self):
         return True

@@ -392,6 +392,9 @@ def test_a_record_that_cannot_be_read_is_told_as_without_a_list(place, home):
     assert "not a run record" in before
     write(place / "reports", "commits: [fffffff]")
     assert "not a run record" in repro(*SMOKE, code=1)
+    out = repro(*SMOKE, "--concurrent", "2", code=1)  # by several workers as well: that run alone fails
+    assert "not a run record" in out
+    assert "1 failed" in out
     assert "1 trained" in repro(*SMOKE, "--force")
 
 

@@ -100,27 +100,19 @@ class Watch(Lines):
         super().__init__(lambda text: None)
         self.first = self.last = 0.0
         self.cpu_first = self.cpu_last = 0.0
-        self.problems: list[str] = []
 
     def begin(self, run: Run, number: int, total: int) -> None:
         """Note the first."""
+        super().begin(run, number, total)
         self.first = self.first or time.monotonic()
 
     def epoch(self, key: str, entry: Entry, epochs: int) -> None:
         """Note the CPU time at the first: by then all workers are there."""
         self.cpu_first = self.cpu_first or time.process_time()
 
-    def note(self, key: str, text: str, problem: bool = False) -> None:
-        """Keep problems."""
-        self.problems += [text] * problem
-
     def end(self, key: str, state: str, text: str) -> None:
         """Note the last."""
         self.last, self.cpu_last = time.monotonic(), time.process_time()
-
-    def trace(self, text: str) -> None:
-        """Keep where something went wrong."""
-        self.problems.append(text)
 
 
 #: carries runs out with the suite's executor, a worker for each of the options: (runs, train, options, display) ->

@@ -38,8 +38,13 @@ def fetch(home: Path, progress: Progress = silent, url: str | None = None, timeo
     except Broken as error:
         kept = f"; the same command goes on at {part.stat().st_size / 1e6:.1f} MB" if part.exists() else ""
         raise UserError(f"CIFAR-10 could not be downloaded ({error}){kept}; {OFFLINE}") from None
-    dataset = store(_unpack(part), home)
-    part.unlink()
+    try:
+        dataset = store(_unpack(part), home)
+    except FileNotFoundError:  # another process has fetched it meanwhile, and cleared away
+        if (here := _complete(home)) is None:
+            raise
+        return here
+    part.unlink(missing_ok=True)
     return dataset
 
 
@@ -58,5 +63,5 @@ def _unpack(part: Path) -> Source:
         try:
             return Source(official.read_archive(file, "the download"), True, "the download")
         except UserError as error:
-            part.unlink()
+            part.unlink(missing_ok=True)
             raise UserError(f"{error}, or {OFFLINE}") from None

@@ -33,6 +33,7 @@ def calibrate(
 ) -> dict[str, Speed]:
     """Time the networks of some runs, the largest share of the work first, for at most `within_s` seconds.
 
+    Nothing is compiled for that, which may take longer than all of it.
     Returns {shape: speed} of those that were reached; `threads` is what each CPU process will have.
     """
     runs = distinct(loads)
@@ -40,7 +41,7 @@ def calibrate(
         return {}
     speeds: dict[str, Speed] = {}
     deadline = time.monotonic() + within_s
-    child, connection = process.start(_measure_all, runs, options, threads, within_s)
+    child, connection = process.start(_measure_all, runs, replace(options, compile=False), threads, within_s)
     try:
         while connection.poll(max(0.0, deadline - time.monotonic())):
             name, speed = connection.recv()

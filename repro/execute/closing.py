@@ -1,7 +1,7 @@
 """The ends of runs in MLflow, beside the training of the run that follows.
 
 Drawing a run's figures and a dozen calls to a server take seconds, which no training has to wait for: the record is
-durable before. At most one end is under way in a process. The run's folder stays locked until its end is over, so that
+durable before. At most one end is under way in a worker. The run's folder stays locked until its end is over, so that
 nobody else shows the run meanwhile.
 """
 

@@ -4,7 +4,7 @@ import errno
 import time
 import traceback
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 import torch
@@ -96,13 +96,24 @@ def _locked(
         lock.acquire(timeout=0)
     except Timeout:
         display.note(job.run.key, "another process is training it; waiting for that")
-        lock.acquire()
+        if not _acquired(lock, deadline, display):
+            return Outcome(job.run, "stopped", reason="another process was training it until the budget was spent")
     with ExitStack() as held:
         held.callback(lock.release)
         with fence.held(folder, job.ticket):
             outcome = _held(job, dataset, options, shown, deadline, display)
         closings.begin(outcome, shown, folder, held)
     return outcome
+
+
+def _acquired(lock: FileLock, deadline: float | None, display: Training) -> bool:
+    """Wait for a lock until the deadline; return whether it is ours."""
+    while deadline is None or time.monotonic() < deadline:
+        display.waiting()
+        with suppress(Timeout):
+            lock.acquire(timeout=1)
+            return True
+    return False
 
 
 def _held(

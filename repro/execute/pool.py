@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
 from repro.data.cifar10 import Dataset
+from repro.errors import UserError
 from repro.execute import process, thread
 from repro.execute.closing import Closings
 from repro.execute.local import attempt
@@ -58,10 +59,8 @@ class Pool:
         todo, self.waiting = self.waiting, []
         here: list[Job] = []
         for job in todo:
-            folder = folder_of(job.run, options.home)
-            unfinished = job.force or finished_record(folder) is None or withdrawn_record(folder, job.withdrawn)
             left = job.left_s is None or job.left_s > 0
-            (self.waiting if unfinished and left else here).append(job)
+            (self.waiting if left and _to_train(job, options) else here).append(job)
         with Closings(self.display) as closings:
             for job in here:
                 self.begun += 1
@@ -140,6 +139,14 @@ class Pool:
         for worker in (*self.workers, *self.leaving):
             process.stop(worker.process)
             worker.connection.close()
+
+
+def _to_train(job: Job, options: Options) -> bool:
+    folder = folder_of(job.run, options.home)
+    try:
+        return bool(job.force or finished_record(folder) is None or withdrawn_record(folder, job.withdrawn))
+    except UserError:  # a record that cannot be read: that run fails, and the others go on
+        return False
 
 
 def run_all(

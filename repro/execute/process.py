@@ -59,6 +59,9 @@ def stop(process: Ending, grace_s: float = GRACE_S) -> None:
 
 
 def _child(target: Callable[..., None], connection: Connection, *arguments: Any) -> None:
+    # For its parent it is a daemon, ended with it. One may not start processes; this one may, as for its figures, and
+    # ends them itself.
+    multiprocessing.current_process().daemon = False
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=_follow_parent, daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):

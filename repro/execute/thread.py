@@ -76,13 +76,16 @@ class Watched(Relay):
 
     def step(self, key: str, done: int, of: int) -> None:
         """Pass it on, or end the run here."""
-        if self.leave.is_set():
-            raise KeyboardInterrupt
+        self.waiting()
         super().step(key, done, of)
 
     def epoch(self, key: str, entry: Entry, epochs: int) -> None:
         """Pass it on."""
         super().epoch(key, entry, epochs)
+        self.waiting()
+
+    def waiting(self) -> None:
+        """End the run here if asked to."""
         if self.leave.is_set():
             raise KeyboardInterrupt
 

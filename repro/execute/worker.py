@@ -95,6 +95,9 @@ class Relay:
         """Pass it on."""
         self._send("epoch", key, entry, epochs)
 
+    def waiting(self) -> None:
+        """Say nothing."""
+
     def note(self, key: str, text: str, problem: bool = False) -> None:
         """Pass it on."""
         self._send("note", key, text, problem)

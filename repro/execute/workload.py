@@ -14,6 +14,7 @@ from repro.spec.identity import Run, canonical
 from repro.spec.recipe import JensenShannon, Recipe
 from repro.spec.training import RMSprop
 from repro.spec.withdrawn import NONE, Withdrawn
+from repro.train.engine import EVERY_STEP
 
 SAMPLE = 1_500  # training images of the embedded sample
 LOGITS = 4 * 10 * FULL_TEST_IMAGES  # bytes of one set of test logits
@@ -144,7 +145,8 @@ def kept_bytes(load: Load, in_mlflow: bool) -> int:
     """Return what a finished run leaves: weights, record, journal, class probabilities; MLflow holds the last three."""
     recipe = load.recipe
     steps = -(-load.trained_images // recipe.budget.batch_size)
-    journal = recipe.budget.epochs * (1_000 + 3 * 26 * -(-steps // 20))
+    every = 26 * steps if recipe.budget.epochs * steps <= EVERY_STEP else 0
+    journal = recipe.budget.epochs * (1_000 + 3 * 26 * -(-steps // 20) + every)
     papers = MAX_BYTES + journal + 2 * 10 * FULL_TEST_IMAGES
     mlflow = papers + PICTURES + ROWS * recipe.budget.epochs if in_mlflow else 0
     return 4 * counting.parameters(recipe.model) + papers + mlflow

@@ -93,9 +93,9 @@ class Bars(Lines):
     def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
         self.bars.stop()
 
-    def plan(self, work: Mapping[str, float], seconds: bool, workers: int) -> None:
+    def plan(self, work: Mapping[str, float], seconds: bool, workers: int, beside: int = 1) -> None:
         """Show the suite's bar."""
-        super().plan(work, seconds, workers)
+        super().plan(work, seconds, workers, beside)
         self.suite = SuitePace(work, seconds, workers)
         self.suite_bar = self.bars.add_task("[bold]all runs[/]", total=1.0, count="", left="")
         self.bars.start()

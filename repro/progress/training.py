@@ -29,6 +29,9 @@ class Training(Protocol):
     def epoch(self, key: str, entry: Entry, epochs: int) -> None:
         """An epoch is over and durable."""
 
+    def waiting(self) -> None:
+        """Nothing goes on; called every second. What ends a run between two steps ends it here too."""
+
     def note(self, key: str, text: str, problem: bool = False) -> None:
         """Something worth a line that does not end the run."""
 
@@ -45,8 +48,9 @@ class Lines:
     shows_estimates = True
 
     def __init__(self, echo: Echo):
-        self.echo, self.workers = echo, 1
+        self.echo, self.several = echo, False
         self.names: dict[str, str] = {}
+        self.turn = ""  # the run whose turn has come
 
     def __enter__(self) -> Self:
         return self
@@ -54,9 +58,12 @@ class Lines:
     def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
         return None
 
-    def plan(self, work: Mapping[str, float], seconds: bool, workers: int) -> None:
-        """Learn what each run to be trained will take: seconds, or an amount of work in some other unit."""
-        self.workers = workers
+    def plan(self, work: Mapping[str, float], seconds: bool, workers: int, beside: int = 1) -> None:
+        """Learn what each run to be trained will take: seconds, or an amount of work in some other unit.
+
+        `workers` share the work; each has `beside` runs at once, which is no faster than one after the other.
+        """
+        self.several = workers * beside > 1
 
     def say(self, text: str) -> None:
         """Show a line that belongs to no run."""
@@ -64,7 +71,7 @@ class Lines:
 
     def begin(self, run: Run, number: int, total: int) -> None:
         """A run's turn has come."""
-        self.names[run.key] = run.name
+        self.names[run.key], self.turn = run.name, run.key
         self.say(f"[{number}/{total}] {run.name} ({run.profile}, {run.key})")
 
     def train(self, key: str, done: int, epochs: int) -> None:
@@ -82,9 +89,13 @@ class Lines:
             f"  loss {m['train/loss']:.4f}  {m['time/epoch_s']:.1f} s",
         )
 
+    def waiting(self) -> None:
+        """Show nothing."""
+
     def note(self, key: str, text: str, problem: bool = False) -> None:
-        """Show a remark, with the run's name where several are trained at once."""
-        self.say(f"    {self.names[key]}: {text}" if self.workers > 1 else f"    {text}")
+        """Show a remark, with the run's name where several are trained at once, or where another's turn has come."""
+        named = self.several or key != self.turn
+        self.say(f"    {self.names[key]}: {text}" if named else f"    {text}")
 
     def end(self, key: str, state: str, text: str) -> None:
         """Show what became of the run."""

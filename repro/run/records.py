@@ -47,6 +47,8 @@ def to_record(
     joules: float | None,
 ) -> RunRecord:
     """Gather everything a finished run did."""
+    # A start from which nothing is left, as one that broke off in its first epoch, made none of this.
+    attempts = attempts[max((place for place, start in enumerate(attempts) if not start["epoch"]), default=0) :]
     entries, first = fitted.entries, attempts[0]
     # What only some epochs have is left out: a GPU's memory where the run went on without one.
     names = [name for name in entries[0].metrics if all(name in e.metrics for e in entries)]

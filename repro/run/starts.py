@@ -24,7 +24,7 @@ def note(folder: Path, run: Run, options: Options) -> list[dict[str, Any]]:
             f"{run.name}: was begun as {found[0]['env_class']} and cannot go on as {options.env_class}; "
             "use the same --device, --precision, --deterministic and --compile, or --force to begin anew"
         )
-    epoch = checkpoint.newest(folder)
+    epoch = checkpoint.newest_sound(folder)
     found.append({
         "epoch": epoch, "started": datetime.now(UTC).isoformat(timespec="seconds"), "env": env,
         "env_class": options.env_class, "commit": env["commit"], "dirty": env["dirty"],
@@ -77,7 +77,7 @@ def begin_anew(run: Run, home: Path) -> None:
     record = folder / "record.json"
     if record.exists():
         number = 1 + len(list(folder.glob("record-*.json")))
-        record.rename(folder / f"record-{number}.json")
+        record.rename(free_name(folder / f"record-{number}.json"))  # one of them may have been moved away
     for path in folder.glob("*"):
         if not path.name.startswith(("record-", "lock")):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

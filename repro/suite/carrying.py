@@ -59,7 +59,7 @@ def carry_out(
     left_s = None if budget_s is None else budget_s - (time.monotonic() - began)  # download and timing took their part
     jobs = [Job(run, plan.notes.get(run.key, {}), plan.force, left_s, plan.anew(run)) for run in plan.runs]
     with display:
-        display.plan(forecast.work, forecast.measured, len(plan.devices))
+        display.plan(forecast.work, forecast.measured, len(plan.devices), plan.concurrent)
         if cluster is not None:
             outcomes = _on_cluster(cluster, plan, jobs, offline, tracker, forecast.work, display)
         elif len(plan.devices) == plan.concurrent == 1:

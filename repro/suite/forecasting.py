@@ -1,6 +1,5 @@
 """What a request will take, said before it starts: runs, hours on this device, disk, download."""
 
-import os
 import shutil
 from collections import Counter
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from repro.execute.calibration import WITHIN_S, calibrate, distinct
 from repro.execute.workload import Load, Speed
 from repro.progress.pace import span
 from repro.suite.planning import Plan, Say
+from repro.track import store
 
 
 @dataclass
@@ -91,8 +91,8 @@ def _time(
 
 def _disk(plan: Plan, loads: list[Load], offline: bool, refuse: bool) -> str:
     home = plan.options.home
-    in_mlflow = not offline and not os.environ.get("MLFLOW_TRACKING_URI", "").strip()
-    needed = workload.disk_bytes(loads, len(plan.devices), in_mlflow)
+    in_mlflow = not offline and store.locate(home).artifacts is not None
+    needed = workload.disk_bytes(loads, len(plan.devices) * plan.concurrent, in_mlflow)
     needed += cifar10.ARCHIVE_BYTES + cache.size() if plan.download else 0
     free = shutil.disk_usage(_standing(home)).free
     if refuse:

@@ -30,6 +30,14 @@ def newest(folder: Path) -> int:
     return max((int(path.stem.split("-")[1]) for path in folder.glob(NAMES)), default=0)
 
 
+def newest_sound(folder: Path) -> int:
+    """Return the epoch of the newest checkpoint that is not damaged, which a run goes on from; 0 without one."""
+    for path in sorted(folder.glob(NAMES), reverse=True):
+        if sound(path):
+            return int(path.stem.split("-")[1])
+    return 0
+
+
 def sound(path: Path) -> bool:
     """Whether a checkpoint holds the bytes that its name says were written, and can be read."""
     return _read(path.read_bytes(), path.stem.split("-")[2]) is not None

@@ -1,7 +1,7 @@
 """fit(): train, evaluate, journal, checkpoint, epoch by epoch; killed anywhere, it resumes bit for bit.
 
 All randomness is a function of (seed, stream, epoch) and the schedule a function of the journal, so a checkpoint
-holds weights, buffers, optimizer state and the best epoch's logits, nothing else.
+holds weights, buffers, optimizer state and the logits of the last and the best epoch, nothing else.
 """
 
 from collections.abc import Callable, Sequence
@@ -126,8 +126,12 @@ def fit(
             state = training.keep(model, optimizer, stepper.own) | {"logits": dict(logits)}
             if not ends.put(entries[-1], state):
                 break
-    except KeyboardInterrupt:
-        ends.finish()
+    except BaseException as error:
+        try:
+            ends.finish()  # the epoch before is whole, whatever ended this one
+        except Exception:
+            if isinstance(error, KeyboardInterrupt):
+                raise
         raise
     ends.finish()
     model.eval()  # also where nothing was left to train
@@ -241,5 +245,5 @@ def selection_metric(held: Held) -> str | None:
 
 
 def improves(metrics: dict[str, float], history: list[dict[str, float]], metric: str | None) -> bool:
-    """Whether this epoch has the lowest `metric` so far (the first of equals wins)."""
-    return metric is not None and all(metrics[metric] < past[metric] for past in history)
+    """Whether this epoch has the lowest `metric` so far: the first of equals, as `min` has it for the final numbers."""
+    return metric is not None and min([*history, metrics], key=lambda m: m[metric]) is metrics

@@ -64,11 +64,11 @@ def finals(
         n_val = len(held.val_index)
         drawn = held_out_draws(stepper, n_val + len(labels), seed, 0)
         if n_val:
-            own = stepper.images.labels[held.val_index]
-            logits = stepper.predict(stepper.images, held.val_index, [d[:n_val] for d in drawn])
-            result["val_augmented"] = (
-                at(len(history), "val_augmented") if held.val_augmented else evaluate.summary(logits, own)
-            )
+            if held.val_augmented:
+                result["val_augmented"] = at(len(history), "val_augmented")
+            else:
+                logits = stepper.predict(stepper.images, held.val_index, [d[:n_val] for d in drawn])
+                result["val_augmented"] = evaluate.summary(logits, stepper.images.labels[held.val_index])
         logits = stepper.predict(held.test, held.test_index, [d[n_val:] for d in drawn])
         result["augmented_test"] = evaluate.summary(logits, labels)
     for sigma in NOISES:
