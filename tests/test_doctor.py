@@ -17,9 +17,10 @@ import torch
 from command_line import repro
 from filelock import FileLock
 
+from repro.errors import UserError
 from repro.record import Journal
 from repro.suite.doctoring import doctor
-from repro.track import RunInfo, Tracker, owner
+from repro.track import RunInfo, Tracker, owner, store
 from repro.track.owner import Owner
 from repro.train import checkpoint
 
@@ -354,6 +355,13 @@ def test_a_server_that_does_not_answer_is_told(home, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     assert looked(home) == [("tracking server", "left")]
     assert looked(home, offline=True) == []
+    monkeypatch.setattr(store, "reach", lambda place: absent(place))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql+psycopg://somebody@127.0.0.1:9/runs")
+    assert looked(home) == [("tracking server", "left")]
+
+
+def absent(place):
+    raise UserError(f"MLflow at {place.shown}: no database answers there")
 
 
 # Files

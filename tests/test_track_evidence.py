@@ -10,7 +10,11 @@ from click.testing import CliRunner
 
 from repro.cli import main
 from repro.record import write_atomically
+from repro.spec.loading import load_all
+from repro.spec.withdrawn import Entry, Struck
 from repro.suite.moving import import_bundle, show_evidence
+from repro.suite.planning import notes_of
+from repro.suite.summarising import refresh, summarise
 from repro.track import Tracker
 
 
@@ -66,6 +70,65 @@ def test_runs_of_this_machine_and_the_evidence_are_summarised_together(home, rep
     (parent,) = [r for r in tracker.search(["1"], kind="experiment")]
     assert parent.data.metrics["summary/n_seeds"] == 3  # one record a run key: `again` stands beside
     assert names(tracker, "run").count("s0 resnet68") == 2
+
+
+def test_what_other_machines_have_brought_to_a_server_is_summarised_too(home, tmp_path, make_record, monkeypatch):
+    """Two machines, each with a seed of its own: the parent is the same whichever came last, and as `report` has it."""
+    mine, theirs, other = (make_record(epochs=3, images=200, seed=seed) for seed in range(3))
+    away = make_record(epochs=3, images=200, seed=3, report="unheard2030", experiments=["first"])
+    write_atomically(home / "runs" / mine.run_key / "record.json", mine.to_bytes())
+    write_atomically(home / "runs" / other.run_key / "record-0123abcd.json", other.to_bytes())  # it came with a bundle
+    tracker = Tracker(home)
+    for record in (mine, theirs, away):
+        tracker.project(record)
+    reports, empty, said = load_all(), tmp_path / "none", []
+
+    def seeds():
+        assert summarise(reports, home, empty, [mine], tracker, said.append)
+        (parent,) = tracker.search(["1"], kind="experiment")
+        return parent.data.metrics["summary/n_seeds"]
+
+    assert seeds() == 1  # the file is this machine's alone
+    monkeypatch.setattr(tracker, "store", dataclasses.replace(tracker.store, artifacts=None))
+    assert seeds() == 2
+    tracker.project(other)
+    assert seeds() == 3
+    assert said == []
+
+
+def test_an_experiment_whose_runs_are_all_withdrawn_keeps_its_words_and_ends(home, make_record):
+    record = make_record(epochs=3, images=200)
+    reports, tracker = load_all(), Tracker(home)
+    notes = notes_of(reports[record.report], record.experiments[0])
+    tracker.project(record, notes=notes)
+    tracker.summarise(record.report, record.experiments[0], "full", [record], notes)
+
+    def parent():
+        (found,) = tracker.search(["1"], kind="experiment")
+        return found
+
+    before = parent()
+    struck = [Struck(record, Entry(why="at fault", date="2026-01-01", run_keys=(record.run_key,)))]
+    refresh(reports, [], home / "reports", tracker, struck=struck)
+    cleared = parent()
+    assert "repro.summary" in before.data.tags
+    assert "repro.summary" not in cleared.data.tags
+    assert cleared.data.metrics == {}
+    assert {key: cleared.data.tags[key] for key in ("repro.published", "repro.protocol", "mlflow.note.content")} == {
+        key: before.data.tags[key] for key in ("repro.published", "repro.protocol", "mlflow.note.content")
+    }
+
+
+def test_a_parent_that_was_never_summarised_is_ended_with_its_last_run_withdrawn(home, make_record):
+    record = make_record(epochs=3, images=200)
+    tracker = Tracker(home)
+    tracker.project(record)
+    (begun,) = tracker.search(["1"], kind="experiment")
+    assert begun.info.status == "RUNNING"
+    struck = [Struck(record, Entry(why="at fault", date="2026-01-01", run_keys=(record.run_key,)))]
+    refresh({}, [], home / "reports", tracker, struck=struck)
+    (ended,) = tracker.search(["1"], kind="experiment")
+    assert (ended.info.run_id, ended.info.status) == (begun.info.run_id, "FINISHED")
 
 
 def test_a_bundle_is_shown_with_its_files(home, tmp_path, make_record):

@@ -373,7 +373,7 @@ def test_runs_that_do_not_count_are_checked_by_their_own_budget(tmp_path, monkey
 # Ledgers, tables, pages
 
 
-def test_a_changed_ledger_and_changed_tables_are_named_with_their_mend(folder, sound, reports):
+def test_a_changed_ledger_and_changed_tables_are_named_with_their_mend(folder, sound, reports, monkeypatch):
     other = folder / "ledger" / "0123456789ab.json"
     other.write_text("{}")
     assert f"{other}: its content is not the ledger its name says" in repro("verify", "--reports", str(folder), code=1)
@@ -390,6 +390,14 @@ def test_a_changed_ledger_and_changed_tables_are_named_with_their_mend(folder, s
     assert f"{table}: is not what the evidence gives; `repro report` writes it anew [tables]" in out
     assert f"{copy / 'runs.csv'}: is missing" in out
     assert "1 broken in 2 places" in out
+    # A run of this machine that cannot be read is no evidence: the tables are compared all the same.
+    run = folder.parent / "home" / "runs" / "k" / "record.json"
+    run.parent.mkdir(parents=True)
+    run.write_text("{}")
+    monkeypatch.setenv("REPRO_HOME", str(run.parents[2]))
+    out = repro("verify", "--runs", "--reports", str(copy), code=1)
+    assert f"{table}: is not what the evidence gives" in out
+    assert "not compared" not in out
 
 
 def test_pages_are_drawn_again_and_compared_but_for_their_figures(tmp_path, monkeypatch):

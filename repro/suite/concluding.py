@@ -7,6 +7,7 @@ from repro.execute.outcome import Outcome
 from repro.progress import table
 from repro.progress.pace import span
 from repro.suite.planning import Plan, Say
+from repro.track import store
 
 HEADER = ("run", "profile", "state", "test", "published", "time")
 
@@ -42,5 +43,6 @@ def where_next(plan: Plan, pages: bool, offline: bool, say: Say) -> None:
     if not pages:
         say(f"Pages: `repro report{'' if plan.profile == 'full' else f' --profile {plan.profile}'}`")
     if not offline:
-        say("MLflow: `repro ui` (or `make mlflow-ui`)")
+        place = store.locate(plan.options.home)
+        say("MLflow: `repro ui` (or `make mlflow-ui`)" if place.artifacts is not None else f"MLflow: {place.shown}")
     say("What is done, what is missing: `repro status`")

@@ -43,7 +43,7 @@ def migrate(home: Path, source: Path, reports_dir: Path, say: Callable[[str], No
     )
     old, new = Tracker(home, place=place), Tracker(home)
     pairs, left = _brought(old, new, say)
-    _summarised(new, home, reports_dir)
+    _summarised(new, reports_dir)
     return _compared(old, new, pairs, left)
 
 
@@ -81,12 +81,12 @@ def _extras(old: Tracker, run_id: str, folder: Path) -> dict[str, Path]:
     return found
 
 
-def _summarised(new: Tracker, home: Path, reports_dir: Path) -> None:
+def _summarised(new: Tracker, reports_dir: Path) -> None:
     from repro.spec.loading import load_all
 
     every = [evidence.check(RunRecord.from_bytes(data, name), name) for name, data in new.records()]
-    stand = withdrawn.of(reports_dir).split(every)[0]
-    refresh(load_all(), stand, reports_dir, new, struck=evidence.struck(home, reports_dir))
+    stand, struck = withdrawn.of(reports_dir).split(every)
+    refresh(load_all(), stand, reports_dir, new, struck=struck)
 
 
 def _compared(old: Tracker, new: Tracker, pairs: Mapping[str, str], left: int) -> Migrated:

@@ -35,15 +35,17 @@ def summarise(
 ) -> bool:
     """Refresh the MLflow parents of the experiments just touched; return whether that went well.
 
-    They rest on this machine's runs and what MLflow shows of the evidence, one record a run key.
+    They rest on this machine's runs, on what MLflow shows of the evidence, and on the runs of these reports that other
+    machines have brought to the same server; one record a run key.
     """
     if not tracker.answers():
         say(f"MLflow's summaries are not up to date: {tracker.store.shown} does not answer")
         return False
     records = [t.record if isinstance(t, Outcome) else t for t in touched]
     try:
-        found, struck = _gathered(home, reports_dir, tracker), evidence.struck(home, reports_dir)
         named = {_group(record) for record in records if record is not None}
+        found, elsewhere = _gathered(home, reports_dir, tracker, {report for report, *_ in named})
+        struck = [*evidence.struck(home, reports_dir), *elsewhere]
         refresh(reports, found, reports_dir, tracker, named, struck)
     except UserError as error:
         say(f"MLflow's summaries are not up to date: {error}")
@@ -86,8 +88,9 @@ def refresh(
         runs = verdicts.runs(report, experiment) if given else choose(groups[report, experiment, profile])[0]
         notes = notes_of(reports[report], experiment) if given else notes_for(reports, runs[0])
         tracker.summarise(report, experiment, profile, runs, notes, given)
-    for group in sorted(emptied):
-        tracker.clear(*group)
+    for report, experiment, profile in sorted(emptied):
+        known = report in reports and experiment in reports[report].experiments
+        tracker.clear(report, experiment, profile, notes_of(reports[report], experiment) if known else {})
     for report in judged:
         tracker.label(report, verdicts.label(report))
 
@@ -96,11 +99,22 @@ def _group(record: RunRecord) -> Group:
     return record.report, record.experiments[0], record.profile
 
 
-def _gathered(home: Path, reports_dir: Path, tracker: "Tracker") -> list[RunRecord]:
-    here = (record for _, record in read_records(home / "runs", "*/record.json"))
-    found = {record.to_bytes(): record for record in withdrawn.of(reports_dir).split(here)[0]}
-    committed = {record.to_bytes(): record for record in evidence.committed(reports_dir)}
-    if new := committed.keys() - found.keys():
+def _gathered(
+    home: Path, reports_dir: Path, tracker: "Tracker", named: Collection[str]
+) -> tuple[list[RunRecord], list[Struck]]:
+    """Return the records that stand, and those from other machines that are withdrawn."""
+    read = list(read_records(home / "runs", "*/record*.json"))
+    found = {record.to_bytes(): record for path, record in read if path.name == "record.json"}
+    # What is kept beside a run, or came with a bundle, is as the evidence: there where MLflow shows it.
+    beside = {record.to_bytes(): record for path, record in read if path.name != "record.json"}
+    beside |= {record.to_bytes(): record for record in evidence.all_committed(reports_dir)}
+    if new := beside.keys() - found.keys():
         held = tracker.shown()
-        found |= {data: committed[data] for data in new if digest(data) in held}
-    return list(found.values())
+        found |= {data: beside[data] for data in new if digest(data) in held}
+    stand, _ = (marks := withdrawn.of(reports_dir)).split(found.values())
+    if tracker.store.artifacts is not None:  # nobody else's
+        return stand, []
+    known = {digest(data) for data in (*found, *beside)}
+    others = [evidence.check(RunRecord.from_bytes(data, name), name) for name, data in tracker.records(named, known)]
+    more, struck = marks.split(others)
+    return stand + more, struck

@@ -33,7 +33,8 @@ def postgres(home: Path) -> Iterator[str]:
         try:
             # Its own clean-up counts processes, also those that were killed: it is started and stopped by hand.
             running = package.get_server(folder, cleanup_mode=None, start=False)
-            running.start()
+            with undisturbed():  # one that is cut short in starting would be left behind
+                running.start()
         except (OSError, subprocess.SubprocessError, RuntimeError, AssertionError) as error:
             raise UserError(f"{folder}: PostgreSQL does not start ({error}); see {folder / 'log'}") from error
         try:

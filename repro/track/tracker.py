@@ -1,7 +1,7 @@
 """Tracker: runs found or made by their key, whole records shown, experiments summarised over their seeds."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -198,17 +198,26 @@ class Tracker(Connection):
                 self.client.set_tag(child.info.run_id, "mlflow.parentRunId", new)
         self.client.delete_run(old)
 
-    def clear(self, report: str, experiment: str, profile: str) -> None:
-        """Take an experiment's summary away, of which no run is left: rows cannot be taken back, so its parent goes."""
+    def clear(self, report: str, experiment: str, profile: str, notes: Mapping[str, Any]) -> None:
+        """Take an experiment's summary away, of which no run is left: rows cannot be taken back, so its parent goes.
+
+        `notes` as RunInfo's. A parent without a summary is ended where no run of it is in training.
+        """
         with self.door(f"clearing {experiment}"), self.lock:
             found = self.client.get_experiment_by_name(self.experiment_name(report, profile))
             if found is None or found.lifecycle_stage == "deleted":
                 return
             for old in list(self.parents(found.experiment_id, experiment)):
                 if "repro.summary" in old.data.tags:
-                    new = self.create_parent(found.experiment_id, report, experiment, old.info.start_time, {})
+                    new = self.create_parent(found.experiment_id, report, experiment, old.info.start_time, notes)
                     self._replace_parent(found.experiment_id, old.info.run_id, new)
                     self.client.set_terminated(new, "FINISHED", old.info.end_time)
+                elif old.info.status == "RUNNING" and not self._training(found.experiment_id, old.info.run_id):
+                    self.client.set_terminated(old.info.run_id, "FINISHED", old.info.start_time)
+
+    def _training(self, exp_id: str, parent: str) -> bool:
+        children = (run for run in self.search([exp_id], kind="run") if run.info.status == "RUNNING")
+        return any(run.data.tags.get("mlflow.parentRunId") == parent for run in children)
 
     def withdraw(self, why: Mapping[str, str]) -> None:
         """Say in tag `repro.withdrawn` of the runs that show these records (digest -> why) that they are withdrawn.
@@ -248,12 +257,20 @@ class Tracker(Connection):
             runs = [run for run in self.search(ids, kind="run") if run.info.status != "RUNNING"]
         return {run.data.tags["repro.record"] for run in runs if "repro.record" in run.data.tags}
 
-    def records(self) -> Iterator[tuple[str, bytes]]:
-        """Yield (`runs:/<id>/record.json`, bytes) of every run that has one."""
+    def records(
+        self, reports: Collection[str] | None = None, known: Collection[str] = ()
+    ) -> Iterator[tuple[str, bytes]]:
+        """Yield (`runs:/<id>/record.json`, bytes) of every run that has one, of some reports' or of all.
+
+        Passed over are those whose digest is `known`.
+        """
         ids = [experiment.experiment_id for experiment in self.experiments()]
         with self.door("reading records"):
             for run in self.search(ids, kind="run"):
-                if "repro.record" in run.data.tags:
+                tags = run.data.tags
+                if reports is not None and tags.get("repro.report") not in reports:
+                    continue
+                if "repro.record" in tags and tags["repro.record"] not in known:
                     name = f"runs:/{run.info.run_id}/record.json"
                     if (data := self.download(run.info.run_id, "record.json")) is None:
                         raise TrackingError(f"MLflow at {self.store.shown}: {name} is gone; project the record again")

@@ -10,7 +10,7 @@ from repro.record import RunRecord
 from repro.suite.doctoring import database, files, tracked
 from repro.suite.doctoring.findings import Finding
 from repro.suite.doctoring.tracked import Seen
-from repro.track import Tracker, TrackingError, store
+from repro.track import Tracker, store
 
 
 def doctor(home: Path, reports_dir: Path, *, fix: bool = False, offline: bool = False) -> list[Finding]:
@@ -43,7 +43,7 @@ def _seen(home: Path, opened: Callable[[], Tracker], stack: ExitStack, say: Call
     if place.path is None:
         try:
             return Seen.of(opened())
-        except TrackingError as error:
+        except UserError as error:
             say(Finding("tracking server", place.shown, str(error)))
             return None
     if not place.path.exists() or not place.path.stat().st_size:
@@ -54,7 +54,7 @@ def _seen(home: Path, opened: Callable[[], Tracker], stack: ExitStack, say: Call
         return None
     try:
         return Seen.of(Tracker(home, place=copy))
-    except TrackingError as error:
+    except UserError as error:
         say(Finding("tracking database", str(place.path), str(error).replace(copy.uri, place.uri)))
         return None
 

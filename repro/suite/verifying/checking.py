@@ -70,11 +70,13 @@ def verify(
     done = Verified(rules=("readable", "ledgers", *(rule.name for rule in RULES)))
     ledgers = _ledgers(reports_dir, done)
     struck = _withdrawn(reports_dir, done)
-    kept = [record for each in dict.fromkeys(found) if (record := _check(*each, ledgers, done)) is not None]
+    checked = {each: _check(*each, ledgers, done) for each in dict.fromkeys(found)}
+    kept = [record for record in checked.values() if record is not None]
     if not paths:
         if struck is not None:
             done.notes += _unmatched(struck, kept, reports_dir / withdrawn.FILE)
-        readable = len(kept) == done.records and ledgers is not None and struck is not None
+        read = all(record is not None for (_, place), record in checked.items() if place == "evidence")
+        readable = read and ledgers is not None and struck is not None
         _compare(reports_dir, pages, done, whole=readable)
     return done
 
