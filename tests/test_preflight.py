@@ -98,6 +98,10 @@ def test_without_the_flaw_nothing_is_found():
     assert not list(noise.noise_floor(without(zhang, "order")))
     assert not list(noise.reused(chen))
     assert not list(statements.trends(claims_changed(zhang, "table3-channels-128", value=90.0)))
+    # A number of an epoch, or of a fold, is none of a trend's.
+    for there in ({"epoch": 1}, {"fold": 2}):
+        assert list(statements.trends(zhang))
+        assert not list(statements.trends(claims_changed(zhang, "table3-channels-128", **there)))
     assert not list(statements.symbols(chen))
     assert not list(statements.shapes(REPORTS["shamooun2022"]))
     assert not list(statements.told_twice(claims_changed(chiu, "train-acc-text", value=98.6, decimals=1)))

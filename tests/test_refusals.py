@@ -241,6 +241,18 @@ REFUSALS = {
         claim("{id: o, kind: order, higher: first, lower: first, where: Text}"), ("validate",),
         ("claims[2].higher: higher and lower are the same experiment; name two",),
     ),
+    "trend of one experiment": (
+        claim("{id: o, kind: trend, experiments: [first, first], where: Text}"), ("validate",),
+        ("tiny.yaml:20: claims[2].experiments: names 'first' twice; keep one",),
+    ),
+    "band of one experiment": (
+        claim("{id: o, kind: band, narrower: [first, second], wider: [second, second], where: Text}"), ("validate",),
+        ("claims[2].wider: names 'second' twice; keep one",),
+    ),
+    "order of what no run records": (
+        claim("{id: o, kind: order, higher: first, lower: second, metric: nll, protocol: best_test, where: Text}"),
+        ("validate",), ("claims[2].metric: nll is not measured by best_test; known: acc_pct, loss",),
+    ),
     "comparison with no such experiment": (
         claim("{id: o, kind: order, higher: first, lower: secund, where: Text}"), ("validate",),
         ("tiny.yaml:20: claims[2].lower: no experiment 'secund' in this report; did you mean 'second'?",),

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from types import SimpleNamespace
 
 import golden_demo
 import numpy as np
@@ -11,10 +12,11 @@ from golden_demo import demo, make
 from test_judge_kinds import fold_records, folded
 
 from repro.judge.claims import judge
-from repro.report import tables, values
+from repro.report import cells, tables, values
 from repro.report.cells import LONG
 from repro.report.cells import folded as fold
 from repro.report.markdown import Md
+from repro.report.protocols import order_sentences
 from repro.report.render import render
 from repro.spec.recipe import Folds
 
@@ -50,6 +52,28 @@ def test_comparisons_show_their_unit():
     gap = row_of("augmented-better", [make(demo(), top=90.0), make(demo(), "plain", top=91.0)])
     assert re.fullmatch(r"−\d\.\d\d points", values.ours(gap))
     assert values.published(gap) == "+5.2 points"
+
+
+def test_beside_the_difference_from_a_published_number_a_comparisons_interval_is_called_ours():
+    records = [make(demo(), name, seed, top=top) for name, top in (("base", 90.0), ("plain", 91.0)) for seed in (0, 1)]
+    gap, point = row_of("augmented-better", records), row_of("test-acc", records)
+    assert cells.glance_table([gap, point], "full").count(" (ours)") == 1
+    assert cells.headline_table([gap, point], "full").count(" (ours)") == 1
+    alone = cells.compared_table([gap], "full")
+    assert "90 % interval of ours" in alone
+    assert "(ours)" not in alone
+
+
+def test_what_is_not_judged_says_why():
+    matrix = row_of("cells", [make(demo(), seed=0)])
+    assert values.verdict(matrix) == f"not judged: {matrix.verdict.why}"
+    assert matrix.verdict.why
+
+
+def test_runs_of_one_seed_are_told_apart_by_their_fold():
+    run = SimpleNamespace(seed=0, fold=3, order=SimpleNamespace(n=None, official_pct=None, mean_pct=90.0, sd_pct=0.1))
+    shown = SimpleNamespace(claim="a", runs=[run, SimpleNamespace(**vars(run) | {"fold": None})])
+    assert [text.split(":")[0] for text in order_sentences(shown)] == ["`a`, seed 0, fold 3", "`a`, seed 0"]
 
 
 def test_long_tables_are_folded_and_short_ones_are_not():

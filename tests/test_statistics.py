@@ -238,6 +238,28 @@ def test_sign_flips_of_many_values_are_close_to_the_normal_law():
     assert statistics.sign_flip(values.tolist()) == pytest.approx(normal, rel=0.25)
 
 
+def test_an_order_left_open_says_why():
+    above, below = [90.0, 91.0, 92.0, 93.0, 94.0], [89.5, 90.5, 91.5, 92.5, 93.5]  # always ahead, by less than seeds do
+    found = deciding.order(above, below, 0.22)
+    assert (found.word, found.low > 0) == ("inconclusive", True)
+    assert found.why.startswith("the 90 % interval of the difference lies above 0, but the runs overlap; ahead in 60 %")
+    assert "contains 0" in deciding.order(above, below[::-1], 0.22).why
+
+
+def test_a_trend_of_two_is_judged_as_the_order_that_it_is():
+    losses = np.array([[0.40, 0.41], [0.42, 0.40], [0.41, 0.415]])
+    assert deciding.trend(losses, None, None).word == "inconclusive"  # losses have no points to lie within
+    assert deciding.trend(losses, None, None) == deciding.order(losses[:, 1], losses[:, 0], None, indifferent=None)
+    assert deciding.trend(90 + losses, 0.2).word == "no effect"
+
+
+@pytest.mark.parametrize("word", ["fell short", "not reproduced", "not equal", "reversed", "not supported"])
+def test_a_sentence_with_an_indicator_against_it_is_mixed(word):
+    words = {"first": "supported", "second": "supported", "third": word}
+    assert deciding.qualitative(words, "first").word == "mixed"
+    assert deciding.qualitative(words | {"third": "no effect"}, "first").word == "supported"
+
+
 def test_superiority_is_the_rank_sum():
     rng = np.random.default_rng(4)
     a, b = rng.integers(0, 8, 9).astype(float), rng.integers(0, 8, 7).astype(float)

@@ -13,8 +13,15 @@ from repro.report.cells import provisional_note
 from repro.report.letter import letter
 from repro.report.values import behind, verdict
 from repro.spec.comparisons import OrderClaim
+from repro.spec.recipe import Folds
 
 NOISE = np.random.default_rng(0).normal(0, 1.0, 30)
+RECIPE = demo().experiments["base"].recipe
+
+
+def carrying(folds):
+    data, budget = RECIPE.data.model_copy(update={"folds": folds}), RECIPE.budget.model_copy(update={"epochs": 30})
+    return RECIPE.model_copy(update={"data": data, "budget": budget})
 
 
 def run(curve, seed=0, experiment="base", name="test/acc_pct", **more):
@@ -80,13 +87,13 @@ def test_no_swing_of_too_few_epochs_or_of_a_run_that_diverged(curve):
 
 def test_runs_and_folds():
     one, other = 80 + NOISE, 80 + 2 * NOISE
-    single, double = (swing({0: [run(curve)]}, "last") for curve in (one, other))
+    single, double = (swing({0: [run(curve)]}, RECIPE, "last") for curve in (one, other))
     assert double == pytest.approx(2 * single, rel=1e-4)
-    assert swing({0: [run(one)], 1: [run(other)]}, "last") == pytest.approx(math.sqrt(2.5) * single, rel=1e-4)
+    assert swing({0: [run(one)], 1: [run(other)]}, RECIPE, "last") == pytest.approx(math.sqrt(2.5) * single, rel=1e-4)
     folds = {0: [run(one, fold=1), run(one, fold=2)]}
-    assert swing(folds, "last") == pytest.approx(single / math.sqrt(2))
-    assert swing({0: [run(one)], 1: [run(one[:3])]}, "last") is None
-    assert swing({}, "last") is None
+    assert swing(folds, RECIPE, "last") == pytest.approx(single / math.sqrt(2))
+    assert swing({0: [run(one)], 1: [run(one[:3])]}, RECIPE, "last") is None
+    assert swing({}, RECIPE, "last") is None
 
 
 def test_each_protocol_at_its_epoch():
@@ -96,7 +103,7 @@ def test_each_protocol_at_its_epoch():
     del plain.finals["best_val_loss"]  # nothing held out
 
     def of(protocol, epoch=None):
-        return swing({0: [plain]}, protocol, epoch)
+        return swing({0: [plain]}, RECIPE, protocol, epoch)
 
     def at(curve, epoch):
         return pytest.approx(math.sqrt(about(curve, epoch)), rel=1e-4)
@@ -115,12 +122,14 @@ def test_each_protocol_at_its_epoch():
 def test_a_network_carried_through_folds_is_looked_at_within_one():
     steps = np.repeat([80.0, 90.0, 93.0], 10)  # what it validates on it has been trained on, from the second fold on
     carried = run(steps, name="val_augmented/acc_pct")
-    of = lambda epoch: swing({0: [carried]}, "val_augmented", epoch)  # noqa: E731
+
+    def of(epoch, k=None):
+        folds = Folds(k=k, network="carried") if k else None
+        return swing({0: [carried]}, carrying(folds), "val_augmented", epoch)
+
     assert of(10) > 1
-    carried.recipe["data"]["folds"] = {"k": 3, "network": "carried"}
-    assert [of(epoch) for epoch in (1, 10, 11, 20, 30)] == pytest.approx([0] * 5, abs=1e-6)
-    carried.recipe["data"]["folds"] = {"k": 5, "network": "carried"}  # folds of six epochs
-    assert of(10) is None
+    assert [of(epoch, 3) for epoch in (1, 10, 11, 20, 30)] == pytest.approx([0] * 5, abs=1e-6)
+    assert of(10, 5) is None  # folds of six epochs
 
 
 # --- in verdicts --------------------------------------------------------------------------------------------
@@ -175,7 +184,7 @@ def test_rows_and_pages_say_it_of_few_runs_alone():
     assert f"swing from epoch to epoch {expected:.2f}, inconclusive if runs spread as much" in behind(near)
     assert "provisional, inconclusive if runs spread as much" in " ".join(letter(report, [near]).split())
     assert "At its swing" in provisional_note([near])
-    assert "; 1 of 2 such claims about" in provisional_note([near, few, enough])
+    assert "; it would differ for 1 of the 2 claims where this is known" in provisional_note([near, few, enough])
     assert "swing" not in verdict(few) + provisional_note([few, enough])  # so far off that no swing explains it
 
 

@@ -1,6 +1,6 @@
 """Claims that compare experiments by one number each: order, trend; and sentences that other claims indicate."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from math import hypot
 from statistics import fmean, stdev
@@ -15,6 +15,8 @@ from repro.judge.rows import Row, Verdict, row
 from repro.judge.swing import swing
 from repro.record import RunRecord
 from repro.spec.claims import experiments_of
+from repro.spec.identity import folds_of
+from repro.spec.recipe import Recipe
 from repro.spec.schema import OrderClaim, QualitativeClaim, TrendClaim
 
 
@@ -36,16 +38,19 @@ def order(pool: Pool, claim: OrderClaim) -> Row:
         given["difference"] = fmean(gaps.values()) - claim.gap
     above, below = sides.values()
     rule = _rule(pool, claim, [*above, *below], claim.gap)
-    verdict = deciding.order(above, below, *rule, _swing(pool, claim, groups.values(), seeds))
+    verdict = deciding.order(above, below, *rule, _swing(pool, claim, groups, seeds))
     given["verdict"] = _confounded(pool, claim, verdict)
     return stated(pool, claim, groups, gaps, **given)
 
 
-def _swing(pool: Pool, claim: OrderClaim, groups: Iterable[Groups], seeds: Sequence[int]) -> float | None:
+def _swing(pool: Pool, claim: OrderClaim, groups: Mapping[str, Groups], seeds: Sequence[int]) -> float | None:
     """Return how far the difference of two runs swings from epoch to epoch, in points; None of a loss or many runs."""
     if claim.metric != "acc_pct" or len(seeds) >= deciding.ENOUGH_PAIRS or pool.profile != "full":
         return None
-    sides = [swing({seed: found[seed] for seed in seeds}, claim.protocol) for found in groups]
+    sides = [
+        swing({seed: found[seed] for seed in seeds}, pool.report.experiments[name].recipe, claim.protocol)
+        for name, found in groups.items()
+    ]
     return None if None in sides else hypot(*(side for side in sides if side is not None))
 
 
@@ -66,10 +71,17 @@ def _rule(
     """Return what an order is judged by: the prior sd of a run, the published gap, the indifference; none of a loss."""
     if claim.metric != "acc_pct":
         return None, gap, None
-    images = float(statistics.N_TEST)
-    if claim.protocol == "train_running":
-        images = min(pool.report.experiments[name].recipe.data.split.train for name in experiments_of(claim))
-    return pool.prior(statistics.jordan_sd(fmean(values), images)), gap, deciding.INDIFFERENT
+    recipes = [pool.report.experiments[name].recipe for name in experiments_of(claim)]
+    images = min(_images(recipe, claim.protocol) for recipe in recipes)
+    networks = min(len(folds_of(recipe)) for recipe in recipes)
+    return pool.prior(statistics.jordan_sd(fmean(values), images), networks), gap, deciding.INDIFFERENT
+
+
+def _images(recipe: Recipe, protocol: str) -> int:
+    """Return how many images an accuracy is over."""
+    if protocol == "train_running":
+        return recipe.data.split.train
+    return recipe.data.split.val if protocol in ("val", "val_augmented") else statistics.N_TEST
 
 
 def trend(pool: Pool, claim: TrendClaim) -> Row:
@@ -100,8 +112,8 @@ def _trend(pool: Pool, claim: TrendClaim, values: list[dict[int, Any]]) -> Verdi
     if not seeds:
         return Verdict("inconclusive", "no seed has this value in every experiment", provisional=True)
     table = np.array([[float(found[seed]) for found in values] for seed in seeds])
-    prior, *_ = _rule(pool, claim, table.ravel().tolist())
-    return deciding.trend(table if claim.direction == "rising" else table[:, ::-1], prior)
+    prior, _, indifferent = _rule(pool, claim, table.ravel().tolist())
+    return deciding.trend(table if claim.direction == "rising" else table[:, ::-1], prior, indifferent)
 
 
 def _tau(ours: list[float]) -> float:

@@ -83,7 +83,7 @@ def _point_why(word: str, found: Interval, limit: float) -> str:
     if word == "reproduced":
         return f"the 90 % interval of the difference lies within ±{limit:g}"
     if word == "inconclusive":
-        return f"the 90 % interval reaches beyond ±{limit:g} and the 95 % interval holds 0"
+        return f"the 90 % interval reaches beyond ±{limit:g} and the 95 % interval contains 0"
     side = "above" if found.d > 0 else "below"
     return f"the 95 % interval of the difference lies {side} 0, and the 90 % interval reaches beyond ±{limit:g}"
 
@@ -98,7 +98,7 @@ def loss(
     n, limit = len(values), max(0.1 * abs(published), half) if limit is None else limit
     if n < ENOUGH_RUNS:
         d = fmean(values) - published
-        why = f"a loss needs {ENOUGH_RUNS} runs: nothing is known beforehand of how they spread"
+        why = f"a loss needs {ENOUGH_RUNS} runs: there is no prior for its spread"
         return Verdict("inconclusive", why, d=d, n=n, margin=limit, provisional=True)
     spread = statistics.moderated(values, None)
     assert spread is not None  # more than one value
@@ -151,17 +151,20 @@ def _order_word(found: Interval, ahead: float, gap: float | None, indifferent: f
         return "reversed", "the 90 % interval of the difference lies below 0"
     if indifferent is not None and -indifferent < found.low and found.high < indifferent:
         return "no effect", f"the 90 % interval lies within ±{indifferent:g} points"
-    return "inconclusive", "the 90 % interval of the difference holds 0"
+    if found.low > 0:
+        return "inconclusive", "the 90 % interval of the difference lies above 0, but the runs overlap"
+    return "inconclusive", "the 90 % interval of the difference contains 0"
 
 
-def trend(table: np.ndarray, prior: float | None) -> Verdict:
+def trend(table: np.ndarray, prior: float | None, indifferent: float | None = INDIFFERENT) -> Verdict:
     """Judge that values rise from column to column; rows are seeds. Page's test, and no step that is reversed.
 
-    A trend with one reversed step is `mixed`: the values rise on the whole, but not from each to the next.
+    A trend with one reversed step is `mixed`: the values rise on the whole, but not from each to the next. One of two
+    columns is an order.
     """
     n = len(table)
     if table.shape[1] < 3:
-        return order(table[:, 1].tolist(), table[:, 0].tolist(), prior)
+        return order(table[:, 1].tolist(), table[:, 0].tolist(), prior, indifferent=indifferent)
     if n < 2:
         return Verdict("inconclusive", "a trend needs two seeds at least", n=n, provisional=True)
     from scipy.stats import page_trend_test  # a second that few claims need
@@ -182,7 +185,7 @@ def trend(table: np.ndarray, prior: float | None) -> Verdict:
 def qualitative(words: dict[str, str], primary: str) -> Verdict:
     """Judge a sentence by the verdicts of what indicates it: name -> word, the primary one among them."""
     first, rest = words[primary], [word for name, word in words.items() if name != primary]
-    against = [word for word in rest if word in ("reversed", "fell short", "not reproduced", "not supported")]
+    against = [word for word in rest if word in NEGATIVE and word != "no effect"]
     good = sum(word in POSITIVE for word in rest)
     said = f"primary {first}; {good} of {len(rest)} others for it, {len(against)} against it"
     if first in POSITIVE and against:

@@ -84,7 +84,7 @@ def confusion(matrices: np.ndarray, published: np.ndarray) -> Verdict:
     """
     n = len(matrices)
     if n < ENOUGH_PAIRS:
-        return Verdict("not judged", f"a matrix needs {ENOUGH_PAIRS} runs, {n} here: shown, not judged", n=n)
+        return Verdict("not judged", f"a matrix needs {ENOUGH_PAIRS} runs, {n} here", n=n)
     left = np.log([_distance(np.delete(matrices, i, axis=0), matrices[i]) for i in range(n)])
     bound = float(np.exp(left.mean() + stdtrit(n - 1, 0.95) * left.std(ddof=1) * sqrt(1 + 1 / n)))
     found = _distance(matrices, published)

@@ -37,11 +37,6 @@ class Ladder:
         """The claim that stands for the number."""
         return self.rows[0]
 
-    @property
-    def beyond_text(self) -> bool:
-        """Whether anything besides the report's text speaks of it."""
-        return any(step.source != "text" for step in self.steps)
-
 
 def ladders(report: Report, rows: Iterable[Row]) -> list[Ladder]:
     """Return a ladder for each number that the report prints, and for each other claim, in the file's order."""

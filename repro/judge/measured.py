@@ -55,7 +55,7 @@ def _verdict(
         expected = _expected(recipe, claim)
         found = deciding.point(
             values, published, half, pool.prior(expected.sd, networks), claim.runs / networks, expected.theirs,
-            claim.margin, swing(groups, claim.protocol, claim.epoch) if len(values) < ENOUGH_RUNS else None,
+            claim.margin, swing(groups, recipe, claim.protocol, claim.epoch) if len(values) < ENOUGH_RUNS else None,
             expected.own / networks,
         )  # fmt: skip
     else:

@@ -15,6 +15,7 @@ from repro.judge.orders import ORDER_PROTOCOLS
 from repro.judge.records import Groups
 from repro.record import RunRecord
 from repro.spec.noted import CURVE_PROTOCOLS
+from repro.spec.recipe import Recipe
 
 #: epochs around the one asked that are looked at
 WINDOW = 9
@@ -22,13 +23,13 @@ WINDOW = 9
 DEGREE = 2
 
 
-def swing(groups: Groups, protocol: str, epoch: int | None = None) -> float | None:
+def swing(groups: Groups, recipe: Recipe, protocol: str, epoch: int | None = None) -> float | None:
     """Return the sd in points of one epoch's accuracy about its neighbours, over the runs that make up each value.
 
     None of a number chosen among epochs, which spreads less than each of them, of a pass of its own over the images
     (as with noise), and where a run is too short or has no such curve.
     """
-    found = [[_variance(record, protocol, epoch) for record in group] for group in groups.values()]
+    found = [[_variance(record, recipe, protocol, epoch) for record in group] for group in groups.values()]
     each = [[variance for variance in group if variance is not None] for group in found]
     if not each or each != found:
         return None
@@ -54,14 +55,14 @@ def about(curve: np.ndarray, epoch: int, first: int = 1, last: int | None = None
     return float(np.sum(left**2)) / (WINDOW - DEGREE - 1)
 
 
-def _variance(record: RunRecord, protocol: str, epoch: int | None) -> float | None:
+def _variance(record: RunRecord, recipe: Recipe, protocol: str, epoch: int | None) -> float | None:
     if protocol.startswith("at_epoch:"):
         protocol, epoch = "last", int(protocol.removeprefix("at_epoch:"))
     values = record.curves.get(f"{_curve(record, protocol)}/acc_pct")
     if values is None:
         return None
     at = record.epochs_done if epoch is None else epoch
-    return about(values, at, *_same_images(record, at))
+    return about(values, at, *_same_images(recipe, at))
 
 
 def _curve(record: RunRecord, protocol: str) -> str:
@@ -73,14 +74,14 @@ def _curve(record: RunRecord, protocol: str) -> str:
     return "test" if last else ""
 
 
-def _same_images(record: RunRecord, epoch: int) -> tuple[int, int | None]:
+def _same_images(recipe: Recipe, epoch: int) -> tuple[int, int | None]:
     """Return the first and last epoch that train and validate on the images of this one.
 
     A network carried through folds changes them with every fold, and what it validates on has been trained on then.
     """
-    folds = record.recipe["data"].get("folds") or {}
-    if folds.get("network") != "carried":
+    folds = recipe.data.folds
+    if folds is None or folds.network != "carried":
         return 1, None
-    epochs, k = record.recipe["budget"]["epochs"], folds["k"]
+    epochs, k = recipe.budget.epochs, folds.k
     within = [at for at in range(1, epochs + 1) if fold_of_epoch(at, epochs, k) == fold_of_epoch(epoch, epochs, k)]
     return within[0], within[-1]

@@ -9,17 +9,18 @@ from repro.plots.style import BLUE, GREY, INK, VERMILION, new_figure, plain, to_
 
 
 def beyond_noise(ours: Any, published: Any) -> np.ndarray:
-    """Return where a published matrix differs from the mean of ours (seeds, 10, 10) by more than two sd of one run.
+    """Return where a published matrix differs from the mean of ours (seeds, 10, 10) by more than two sd.
 
-    The variance of a cell of a row of 1,000 images: that over seeds (0 of one) plus the binomial one of its mean, where
-    a cell of less than one image counts as one.
+    The variance of a cell of a row of 1,000 images: that over seeds (not known of one), at least the binomial one of
+    its mean, where a cell of less than one image counts as one; of one matrix beside the mean of n, 1 + 1/n times that.
     """
     stack = np.asarray(ours, float)
     rows = stack.sum(axis=2, keepdims=True).mean(axis=0)
     mean = stack.mean(axis=0)
     spread = stack.var(axis=0, ddof=1) if len(stack) > 1 else np.zeros_like(mean)
     counted = np.clip(mean, 1, np.maximum(rows - 1, 1))
-    noise = np.sqrt(spread + counted * (1 - counted / np.maximum(rows, 2)))
+    binomial = counted * (1 - counted / np.maximum(rows, 2))
+    noise = np.sqrt(np.maximum(spread, binomial) * (1 + 1 / len(stack)))
     return np.asarray(np.abs(np.asarray(published, float) - mean) > 2 * noise)
 
 
@@ -38,7 +39,8 @@ def trio_figure(ours: Any, published: Any, classes: Sequence[str], title: str, k
             _counts(place, table, colormaps)
             _frame(place, classes, name)
         _difference(axes[2], mean - theirs, clear)
-        _frame(axes[2], classes, f"ours − published: {clear.sum()} of {clear.size} cells beyond two sd of seeds")
+        noise = "two sd" if len(stack) > 1 else "two sd of counting"  # what seeds change is not known of one
+        _frame(axes[2], classes, f"ours − published: {clear.sum()} of {clear.size} cells beyond {noise}")
         axes[2].set_xlabel("predicted class")
         figure.suptitle(plain(title)[:62], x=0.02, ha="left", weight="bold", fontsize=10)
         return to_bytes(figure, kind)

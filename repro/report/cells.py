@@ -69,7 +69,7 @@ def headline_table(rows: Iterable[Row], profile: str) -> Md | str:
             published(row),
             ours(row),
             difference(row),
-            interval(row),
+            _whose(row),
             margin(row),
             row.n or "",
             subject(row),
@@ -155,10 +155,16 @@ def _ending(rows: Sequence[Row]) -> list[Column]:
 
 def _judged(rows: Sequence[Row]) -> list[Column]:
     """The columns of a verdict's numbers, where a row has any."""
-    # Of a comparison it is that of ours, beside the published gap or none.
-    name = "90 % interval of ours" if all(row.kind in COMPARED for row in rows) else "90 % interval"
-    columns: list[Column] = [(name, "r", interval), ("Margin", "r", margin)]
+    alike = all(row.kind in COMPARED for row in rows)
+    first: Column = ("90 % interval of ours", "r", interval) if alike else ("90 % interval", "r", _whose)
+    columns: list[Column] = [first, ("Margin", "r", margin)]
     return columns if any(row.verdict and row.verdict.low is not None for row in rows) else []
+
+
+def _whose(row: Row) -> str:
+    """The 90 % interval, with a word where it is that of ours and not of the difference from a published number."""
+    found = interval(row)
+    return f"{found} (ours)" if found and row.kind in COMPARED else found
 
 
 def verdict_lines(rows: Iterable[Row]) -> list[Md]:
@@ -203,8 +209,8 @@ def provisional_note(rows: Sequence[Row]) -> str:
     found = [row.verdict for row in rows if row.verdict is not None and row.verdict.swing is not None]
     if others := sum(bool(verdict.at_swing) for verdict in found):
         parts.append(
-            "At its swing: what the verdict would be if runs spread as much as accuracy swings from epoch to epoch "
-            f"within ours; {others} of {plural(len(found), 'such claim')} about the accuracy after a given epoch would "
-            "have another."
+            "At its swing: the verdict if accuracy varied between runs as much as it swings from epoch to epoch in one "
+            f"run; it would differ for {others} of the {plural(len(found), 'claim')} where this is known (accuracy "
+            "after a given epoch)."
         )
     return " ".join(parts)

@@ -64,7 +64,7 @@ def _readings(report: Report, ladder: Ladder, profile: str) -> Iterable[list[Any
         yield [reading, md("{}: {}", code(row.claim), what), ours(row), prose(verdict(row, profile, short=True))]
 
 
-def other_ladders(report: Report, ladders: Sequence[Ladder], profile: str) -> Md | str:
+def other_ladders(ladders: Sequence[Ladder], profile: str) -> Md | str:
     """Return the other numbers and claims, a line each: what every source says, and how ours stand; folded."""
     rest = [ladder for ladder in ladders if not ladder.row.headline and ladder.row.kind not in UNTESTABLE]
     if not rest:

@@ -6,10 +6,10 @@ from typing import Any
 from repro.report.markdown import Md, code, md, number, plural, table
 from repro.report.speed_parts import machine, met
 
-_HOW = """A finished run is shown once more as if it were trained. *Call*: an epoch's logging, on the thread that
-trains; *until there*: until the epoch is in MLflow. *End*: final metrics and artifacts, in a thread beside the run that
-follows; *lost to it*: how much longer small steps of PyTorch took meanwhile than as many alone. *Training waits*:
-start, calls and what is lost, of the run's time."""
+_HOW = """A finished run is logged again as if it were training. *Call*: logging an epoch, on the training thread;
+*until there*: until the epoch is in MLflow. *End*: final metrics and artifacts, in a thread beside the next run; *lost
+to it*: how much longer small PyTorch steps took meanwhile than the same steps alone. *Training waits*: start, calls and
+what is lost, as a share of the run's time."""
 
 
 def section(plain: Mapping[str, Any], name: str) -> Iterator[str]:

@@ -76,7 +76,7 @@ def sourced(report: Report, rows: list[Row], profile: str) -> dict[str, Any]:
     return {
         "checklist": checklist_table(report),
         "ladders": headline_ladders(report, found, profile),
-        "other_ladders": other_ladders(report, found, profile),
+        "other_ladders": other_ladders(found, profile),
     }
 
 

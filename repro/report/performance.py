@@ -17,13 +17,13 @@ SCHEMA = 1
 PEERS = {"plain": "the plain loop", "tuned": "the tuned loop"}
 _HEAD = """# Performance
 
-Each part of the suite beside the usual way of doing it, on one machine, in turn, so that what disturbs one disturbs
-the other. The figure to read is the ratio: the median of the rounds, and in brackets the lowest and the highest.
+Each part of the suite and the usual way of doing it, timed in turn on one machine, so that a disturbance hits both.
+The figure to read is the ratio: the median of the rounds, and in brackets the lowest and the highest.
 `docs/benchmarks.md` says what is compared with what. This page is generated from the files in `bench/`; edits
 here are overwritten."""
 _STEP = """Training itself, the same network and batches on all arms. *Plain* is the usual script: float32, NCHW,
-PyTorch's optimizer as it comes, loss and hits read in every step. *Tuned* is the same with the run's precision,
-channels_last and no reads."""
+PyTorch's optimizer with its defaults, loss and hits read in every step. *Tuned* is the same in the run's precision,
+with channels_last and no reads."""
 
 
 def page(folder: Path) -> str | None:

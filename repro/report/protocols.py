@@ -21,7 +21,8 @@ def _order_sentence(row: Row, run: Any) -> Md:
     spread = run.order
     official = "official order unknown" if spread.official_pct is None else None
     official = official or f"in the official order {percent(spread.official_pct)}"
-    start = md("{}, seed {}: ", code(row.claim), run.seed)
+    fold = "" if run.fold is None else f", fold {run.fold}"
+    start = md("{}, seed {}{}: ", code(row.claim), run.seed, fold)
     if spread.n is None:
         mean, sd = percent(spread.mean_pct), f"{spread.sd_pct:.2f}"
         return join([start, f"over random orders {mean} on average, standard deviation {sd} points; {official}."], "")

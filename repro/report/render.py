@@ -29,7 +29,7 @@ from repro.spec.withdrawn import Struck
 _SHOWN = {
     "forest": "published numbers, ours, intervals and margins",
     "bracket": "accuracy under every way of counting, lowest to highest",
-    "trios": "confusion matrices: ours, published, and the difference beyond the noise between seeds",
+    "trios": "confusion matrices: ours, published, and their difference, grey within two standard deviations",
     "hours_drawn": "hours and images a second of the runs",
 }
 

@@ -9,8 +9,8 @@ from repro.report.speed_parts import machine, met
 _EXECUTOR = """The executor that makes runs in several processes, with real jobs, messages, locks, journals and records;
 only the training is a fixed wait. *Overhead a run*: what a worker spends outside trainings, from when all workers are
 ready. *In the run*: journal, record and other files, beyond the wait. *Efficiency*: one worker's seconds over all
-workers' seconds for the same runs, from when all are ready, for which the target holds; beside it with the processes'
-start and end."""
+workers' seconds for the same runs, counted from when all are ready; the target is for this. The last column includes
+the processes' start and end."""
 _MLFLOW = """Made-up records are brought into an empty SQLite store one after the other, without pictures, and lie as
 evidence in a folder of reports. Then MLflow is asked, with its store open, and commands are called, from the start of
 their process to its end, all in processes of their own. No network was trained for any record; none is kept."""

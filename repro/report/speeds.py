@@ -8,11 +8,11 @@ from repro.report.speed_parts import busy, machine, met, peaks, ratio, share
 
 #: headings of the sections that the page has in any case, measured or not, by benchmark
 TITLES = {"variants": "## A step with one thing changed", "suite": "## What the whole suite takes"}
-COSTS = """*Waits*: how often the host waits for the device in the steps of a timing; on a CPU, which never waits, what
-a GPU's host would wait for. *Kernels* are those of a step that no graph replays. A dash: not measured."""
+COSTS = """*Waits*: how often the host waits for the device in the steps of a timing; on a CPU, which never waits, how
+often a GPU's host would. *Kernels*: those of a step launched without a CUDA graph. A dash: not measured."""
 _VARIANTS = """Our own step against itself: *eager* launches kernel by kernel what a CUDA graph replays, *unpadded*
-leaves channels as they are, *compiled* has its operations fused by torch.compile, *concurrent* is so many runs on one
-device at once, the images of all counted. The ratio is how many times as fast ours is: below 1 the change is a gain."""
+does not pad channels, *compiled* has its operations fused by torch.compile, *concurrent-N* is N runs on one device at
+once, all their images counted. The ratio is how many times as fast ours is: below 1, the change is a gain."""
 _SUITE = """One seed, all folds, one run after the other: every kind of step was timed and multiplied out, with tests,
 epoch ends and starts as measured. Not in it are a process's start, the measurements after a run's end, and MLflow."""
 

@@ -103,6 +103,8 @@ def verdict(row: Row, profile: str = "full", short: bool = False) -> str:
         )
         parts = [words, *(word for on, word in marks if on and row.kind not in EXACT), found.allowance]
         words = ", ".join(part for part in parts if part)
+        if found.word == "not judged" and found.why:
+            words += f": {found.why}"
     elif row.reason:
         words += f": {row.reason.replace('`', '') if short else row.reason}"
     return words if not short or len(words) <= 90 else words[:90].rsplit(" ", 1)[0] + " …"
@@ -140,7 +142,7 @@ def behind(row: Row) -> str:
         parts.append(f"d = {signed(v.d, digits)}, standard error {v.se:.{digits}f}")
     if v.s_star is not None and v.nu is not None:
         own = "" if v.s is None else f"s = {v.s:.{digits}f}, "
-        alone = "" if row.n > 1 else ", the prior's alone"
+        alone = "" if row.n > 1 else ", from the prior alone"
         parts.append(f"{own}s* = {v.s_star:.{digits}f} with {v.nu:g} degrees of freedom{alone}")
     if v.swing is not None:
         other = f", {v.at_swing} if runs spread as much" if v.at_swing else ""

@@ -135,10 +135,14 @@ def fault(claim: Claim, experiment: str, recipe: Recipe) -> tuple[str, str] | No
             _epoch_fault(claim, experiment, recipe)
             or _fold_fault(claim, experiment, recipe)
             or _protocol_fault(claim.protocol, claim.epoch, experiment, recipe)
-            or _metric_fault(claim, recipe)
+            or _metric_fault(claim.metric, claim.protocol, claim.epoch, recipe)
         )
     if isinstance(claim, OrderClaim | TrendClaim):
-        return _protocol_fault(claim.protocol, None, experiment, recipe) or _late(claim.protocol, experiment, recipe)
+        return (
+            _protocol_fault(claim.protocol, None, experiment, recipe)
+            or _late(claim.protocol, experiment, recipe)
+            or _metric_fault(claim.metric, claim.protocol, None, recipe)
+        )
     if isinstance(claim, TrajectoryClaim | ConvergenceClaim):
         return _curve_fault(claim, experiment, recipe)
     if isinstance(claim, CountClaim) and claim.layer and (wrong := counting.row_fault(recipe.model, claim.layer)):
@@ -199,11 +203,11 @@ def _protocol_fault(protocol: str, epoch: int | None, experiment: str, recipe: R
     return None
 
 
-def _metric_fault(claim: MeasuredClaim, recipe: Recipe) -> tuple[str, str] | None:
+def _metric_fault(metric: str, protocol: str, epoch: int | None, recipe: Recipe) -> tuple[str, str] | None:
     # Where every epoch validates on augmented images, the run takes that curve's last value.
-    curve = claim.protocol == "val_augmented" and recipe.data.val_transform == "train"
-    known = _LOSS if curve or claim.epoch is not None else metrics_of(claim.protocol)
-    if claim.metric in known:
+    curve = protocol == "val_augmented" and recipe.data.val_transform == "train"
+    known = _LOSS if curve or epoch is not None else metrics_of(protocol)
+    if metric in known:
         return None
-    place = " at an epoch" if claim.epoch is not None else ""
-    return "metric", f"{claim.metric} is not measured by {claim.protocol}{place}; known: {', '.join(known)}"
+    place = " at an epoch" if epoch is not None else ""
+    return "metric", f"{metric} is not measured by {protocol}{place}; known: {', '.join(known)}"

@@ -7,7 +7,6 @@ The sums are over all pixels of the training images whose fingerprint is `repro.
 from math import sqrt
 
 TRAIN_IMAGES, TEST_IMAGES, CLASSES, SIDE = 50_000, 10_000, 10, 32
-CHANNELS = ("red", "green", "blue")
 #: channel -> (sum of the training pixels, sum of their squares)
 SUMS = {
     "red": (6_415_714_204, 1_007_102_432_534),

@@ -2,7 +2,8 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from repro.spec.recipe import Count, Float, Model, Slug, Text
 
@@ -22,7 +23,16 @@ Protocol = Annotated[
     str, Field(pattern=rf"^({'|'.join(p.replace('.', '[.]') for p in PROTOCOLS)}|at_epoch:[1-9][0-9]{{0,4}})$")
 ]
 Decimals = Annotated[int, Field(ge=0, le=10)]
-Slugs = Annotated[tuple[Slug, ...], Field(strict=False, min_length=2, max_length=32)]
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise PydanticCustomError("twice", f"names {name!r} twice; keep one")
+    return names
+
+
+Slugs = Annotated[tuple[Slug, ...], Field(strict=False, min_length=2, max_length=32), AfterValidator(_distinct)]
 Epochs = Annotated[tuple[Count, ...], Field(strict=False, min_length=2, max_length=2000)]
 Values = Annotated[tuple[Float, ...], Field(strict=False, min_length=2, max_length=2000)]
 #: curves of a run that a trajectory or a comparison of convergence may follow

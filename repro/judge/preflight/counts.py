@@ -70,7 +70,7 @@ def _solved(report: Report, claim: CountClaim, model: ResNet) -> Finding:
     }  # fmt: skip
     if ours == printed:
         kind, title = "parameter_family", "The printed parameter count settles what the text leaves open"
-        text, others = _variants(report, own)
+        text, others = _variants(own)
         numbers |= others
         whole = f"Of {among.words()}, {_how_many(len(hits))} exactly {printed:,} parameters: {found}. {text}"
     else:
@@ -87,7 +87,7 @@ def _how_many(hits: int) -> str:
     return "1 has" if hits == 1 else f"{hits or 'none'} {'have' if hits else 'has'}"
 
 
-def _variants(report: Report, own: solver.Candidate) -> tuple[str, dict[str, float | int | str]]:
+def _variants(own: solver.Candidate) -> tuple[str, dict[str, float | int | str]]:
     """Say what the count would be with other shortcuts, or a stem as wide as the first stage."""
     variants = {
         "with_3x3_shortcuts": ("3x3 shortcuts", {"shortcut": 3}),

@@ -20,8 +20,10 @@ def trends(report: Report) -> Iterator[Finding]:
     for claim in report.claims:
         if not isinstance(claim, TrendClaim):
             continue
+        # A trend is one of the end of training: numbers of an epoch or a fold are none of its.
+        ends = [c for c in measured(report, claim.metric) if c.epoch is None and c.fold is None]
         found = [
-            next((c for c in measured(report, claim.metric) if (c.experiment, c.protocol) == (e, claim.protocol)), None)
+            next((c for c in ends if (c.experiment, c.protocol) == (e, claim.protocol)), None)
             for e in claim.experiments
         ]
         points = [c for c in found if c is not None]
@@ -135,7 +137,7 @@ def told_twice(report: Report) -> Iterator[Finding]:
         numbers |= {f"text_{number}": prose.value, f"table_{number}": table.value, f"agree_{number}": int(fits)}
         ids += [prose.id, table.id]
     if lines:
-        title = "Text and table give one quantity with other digits"
+        title = "Text and table give different digits for one quantity"
         agree = all(numbers[f"agree_{number}"] for number in range(1, len(lines) + 1))
         kind = "text_and_table" if agree else "text_against_table"
         yield Finding(report.id, "told-twice", kind, title, "; ".join(lines) + ".", numbers, tuple(ids))

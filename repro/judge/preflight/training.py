@@ -113,5 +113,5 @@ def confounded(report: Report) -> Iterator[Finding]:
         }  # fmt: skip
         yield Finding(
             report.id, f"confounded-{len(extra)}-{claims[0]}", "confounded",
-            f"{table}: rows differ in more than what names them", text, numbers, claims,
+            f"{table}: rows differ in more than their names say", text, numbers, claims,
         )  # fmt: skip
