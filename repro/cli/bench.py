@@ -12,7 +12,7 @@ from repro.cli.shown import met
 
 @click.group()
 def bench() -> None:
-    """Measure on this machine: the suite beside the usual way, and experiments beside one another."""
+    """Benchmark on this machine: the suite against the usual way, and experiments against each other."""
 
 
 for command in (

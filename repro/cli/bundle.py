@@ -26,9 +26,10 @@ def bundle_export(folder: Path) -> None:
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @offline_option
 def bundle_import(folder: Path, offline: bool) -> None:
-    """Take the runs of FOLDER in, and into MLflow; importing twice is importing once.
+    """Import the runs of FOLDER, into MLflow too; importing twice changes nothing.
 
-    A run that ended otherwise than one here of its key and class of environment is told; nothing is overwritten.
+    A run with other final numbers than one here of the same key and class of environment is reported; nothing is
+    overwritten.
     """
     from repro import suite
 

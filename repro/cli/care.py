@@ -19,7 +19,7 @@ def doctor(ctx: click.Context, fix: bool, as_json: bool, offline: bool, reports_
     """Find what interrupted runs have left behind, and say what would mend it.
 
     Runs that MLflow shows as RUNNING though their process is gone, a broken MLflow database, half-written files,
-    checkpoints without a use or damaged, finished runs that are not in MLflow, a damaged data cache. Exit code 1 where
+    unneeded or damaged checkpoints, finished runs that are not in MLflow, a damaged data cache. Exit code 1 where
     something is left to be mended.
     """
     from repro.suite.doctoring import doctor as examine
@@ -39,14 +39,14 @@ def doctor(ctx: click.Context, fix: bool, as_json: bool, offline: bool, reports_
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
 @click.option("--runs", is_flag=True, help="Also the finished runs of this machine's state folder.")
-@click.option("--pages", is_flag=True, help="Draw every page again and compare it, not the tables alone; takes longer.")
+@click.option("--pages", is_flag=True, help="Also draw every page again and compare it; takes longer.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 @reports_option
 @click.pass_context
 def verify(
     ctx: click.Context, paths: tuple[Path, ...], runs: bool, pages: bool, as_json: bool, reports_dir: Path
 ) -> None:
-    """Check records against themselves: hashes, epochs, final numbers, matrices; and the tables against the records.
+    """Check each record for consistency (hashes, epochs, final numbers, matrices), and the tables against the records.
 
     PATH is a record or a folder of records (evidence, a state folder, a bundle); without one the committed evidence is
     checked. Exit code 1 where a rule is broken.

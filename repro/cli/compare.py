@@ -20,7 +20,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 )  # fmt: skip
 @click.option(
     "--margin", type=click.FloatRange(0, 100, min_open=True), metavar="POINTS",
-    help="Accuracies within so many points count as the same (default: by the level, 0.5 to 2.0).",
+    help="Accuracies within POINTS of each other count as the same (default: 0.5 to 2.0, by accuracy).",
 )  # fmt: skip
 @click.option("--profile", type=click.Choice(PROFILES), default="full", show_default=True, help="Runs to compare.")
 @reports_option

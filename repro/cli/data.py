@@ -18,7 +18,7 @@ def data() -> None:
 
 @data.command()
 def fetch() -> None:
-    """Download CIFAR-10 (170 MB); a download that broke off goes on where it was."""
+    """Download CIFAR-10 (170 MB); resumes a download that broke off."""
     from repro.data import cifar10
     from repro.progress import download
 
@@ -55,7 +55,7 @@ def verify() -> None:
     help="Write the picture there instead of cifar10.png in the state folder.",
 )  # fmt: skip
 @click.option(
-    "--seed", type=click.IntRange(0, 999_999), default=0, show_default=True, help="The run whose draws are shown."
+    "--seed", type=click.IntRange(0, 999_999), default=0, show_default=True, help="Seed whose random draws are shown."
 )
 def show(target: str | None, out: Path | None, seed: int) -> None:
     """Draw images of each class, and what an experiment's augmentation makes of them."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("list")
-@click.option("--cost", is_flag=True, help="With operations, and minutes on one H200: an estimate, not measured.")
+@click.option("--cost", is_flag=True, help="Add operations, and minutes on one H200 (estimated, not measured).")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def list_(cost: bool, as_json: bool) -> None:
     """List every report's experiments."""
@@ -86,7 +86,7 @@ def _list_cost(reports: "Mapping[str, Report]", rows: list[dict[str, Any]], as_j
 
 
 @click.command()
-@click.option("--next", "following", is_flag=True, help="Also the runs with the most expected changes of verdicts.")
+@click.option("--next", "following", is_flag=True, help="Also the next runs, by expected verdict changes per minute.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 @reports_option
 def status(following: bool, as_json: bool, reports_dir: Path) -> None:
@@ -139,7 +139,7 @@ def _following(
 @click.option("--letter", metavar="REPORT", help="Write no pages: print a note to this report's authors.")
 @reports_option
 def report(profile: str, out: Path | None, from_mlflow: bool, letter: str | None, reports_dir: Path) -> None:
-    """Write a page a report, and an overview: published beside ours."""
+    """Write one page per report, and an overview: published numbers beside ours."""
     if letter is not None:
         if profile != "full" or out or from_mlflow:
             raise UserError("--letter: rests on the records here and is printed; leave the other options out")

@@ -44,13 +44,13 @@ def together(*options: Decorator) -> Decorator:
     return decorate
 
 
-def figures_options(name: str, what: str = "Write the figures") -> Decorator:
+def figures_options(name: str, what: str = "Write the results") -> Decorator:
     """Return the options of a benchmark that keeps its figures in `bench/<name>.json`; `place_of` reads two of them."""
     return together(
         click.option("--json", "as_json", is_flag=True, help="Machine-readable."),
         click.option("--save", is_flag=True, help=f"{what} to bench/{name}.json in the folder of pages."),
         click.option(
-            "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the figures there."
+            "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the results there."
         ),
         reports_option,
     )

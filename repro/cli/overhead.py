@@ -31,9 +31,9 @@ def tracking(
     epochs: int, seconds: float, delay: float, repeats: int, as_json: bool, save: bool, out: Path | None,
     reports_dir: Path,
 ) -> None:  # fmt: skip
-    """Time what showing a run in MLflow costs its training: SQLite, a PostgreSQL server, and one some way off.
+    """Time what logging a run to MLflow costs its training: SQLite, a PostgreSQL server, and a distant one.
 
-    Shows the longest run of the evidence, trains nothing, leaves nothing behind. The servers need the extra `server`.
+    Logs the longest run in evidence again, trains nothing, leaves nothing behind. The servers need the extra `server`.
     A target that is missed is shown, and is no failure of the command.
     """
     path = place_of(save, out, reports_dir / "bench" / "tracking.json")

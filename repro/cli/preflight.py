@@ -11,7 +11,7 @@ from repro.errors import UserError
 def preflight(reports: tuple[str, ...], as_json: bool) -> None:
     """Say what the reports' own numbers, recipes and sentences show before any training.
 
-    Without REPORT, of all of them. Nothing is trained or downloaded.
+    Without REPORT: all reports. Nothing is trained or downloaded.
     """
     import json
 

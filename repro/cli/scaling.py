@@ -49,7 +49,7 @@ def scale(
     runs: int, workers: tuple[int, ...], wait: float, mlflow_runs: int, epochs: int, as_json: bool, save: bool,
     out: Path | None, reports_dir: Path,
 ) -> None:  # fmt: skip
-    """Time many runs: what the executor costs each, on more and more workers, and MLflow with thousands in it.
+    """Time many runs: the executor's cost per run as workers are added, and MLflow with thousands of runs.
 
     Trains nothing: runs wait in place of training, and records are made up and say so. All of it lies in a temporary
     folder that is removed. A target that is missed is shown, and is no failure of the command.

@@ -13,7 +13,7 @@ from repro.errors import UserError
 @click.group(invoke_without_command=True)
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port to listen on.")
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; others: read the docs first."
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; read the docs before using another."
 )
 @click.pass_context
 def server(ctx: click.Context, port: int, host: str) -> None:

@@ -16,7 +16,7 @@ _SHARED = "Share TIME (90s, 9m, 1.5h) among the experiments: fewer timings where
 _steps = click.option(
     "--steps",
     type=click.IntRange(1, 1000),
-    help="Steps a timing, an epoch's at most; without it as many as last about a second.",
+    help="Steps per timing, at most an epoch (default: as many as take about a second).",
 )
 
 
@@ -33,7 +33,7 @@ def _shared(repeats: int, name: str, budget: str = _SHARED) -> Decorator:
             help="Timings of each arm, in turn.",
         ),
         click.option("--budget", callback=budget_of, metavar="TIME", help=budget),
-        click.option("--batch", type=click.IntRange(1, 10_000), help="Images a step: to try it out, no target holds."),
+        click.option("--batch", type=click.IntRange(1, 10_000), help="Images per step, for trials; no target applies."),
         figures_options(name),
     )  # fmt: skip
 
@@ -43,7 +43,7 @@ def _shared(repeats: int, name: str, budget: str = _SHARED) -> Decorator:
 @_steps
 @_shared(5, "step")
 def step(names: tuple[str, ...], steps: int | None, **shared: Any) -> None:
-    """Time a training step beside the usual loop and a tuned one: each report's first headline, and two more.
+    """Time a training step against a plain and a tuned loop: each report's first headline experiment, and two more.
 
     The loops are given ready-made batches; ours makes its own. A target that is missed is shown as missed.
     """
@@ -52,10 +52,10 @@ def step(names: tuple[str, ...], steps: int | None, **shared: Any) -> None:
 
 @click.command()
 @click.argument("names", metavar="REPORT[/EXPERIMENT]...", nargs=-1, required=True)
-@click.option("--images", type=click.IntRange(1, 50_000), help="Images an epoch: to try it out, no target holds.")
+@click.option("--images", type=click.IntRange(1, 50_000), help="Images per epoch, for trials; no target applies.")
 @_shared(3, "epoch")
 def epoch(names: tuple[str, ...], images: int | None, **shared: Any) -> None:
-    """Time an epoch's training with its data beside the usual loop and a tuned one, each with its DataLoader.
+    """Time an epoch of training, data loading included, against a plain and a tuned loop with DataLoaders.
 
     A whole epoch takes minutes to hours on a CPU. A target that is missed is shown as missed.
     """
@@ -70,10 +70,10 @@ def epoch(names: tuple[str, ...], images: int | None, **shared: Any) -> None:
 @_steps
 @_shared(5, "variants")
 def variants(names: tuple[str, ...], only: str | None, steps: int | None, **shared: Any) -> None:
-    """Time a training step beside the same with one thing changed: each report's first headline, and two more.
+    """Time a training step against the same step with one thing changed: each report's first headline, and two more.
 
-    Without its CUDA graph, without padded channels, with fused operations, with others beside it on one device. A
-    variant that cannot be on this device is left out, with the reason.
+    The changes: no CUDA graph, no padded channels, fused operations, several runs at once on one device. A variant
+    that this device does not allow is left out, with the reason.
     """
     from repro.bench import variants as benchmark
 
@@ -85,12 +85,12 @@ def variants(names: tuple[str, ...], only: str | None, steps: int | None, **shar
 @click.argument("names", metavar="[REPORT[/EXPERIMENT]]...", nargs=-1)
 @click.option(
     "--tier", "tiers", multiple=True, type=click.Choice(TIERS),
-    help="Only these tiers; may be repeated (default: headline and core, and of what is named all).",
+    help="Only these tiers; may be repeated (default: headline and core; all tiers of what is named).",
 )  # fmt: skip
 @_steps
-@_shared(3, "suite", "Begin with no network that would end after TIME (90s, 9m, 1.5h); the largest come first.")
+@_shared(3, "suite", "Start no network that would end after TIME (90s, 9m, 1.5h); the largest come first.")
 def suite(names: tuple[str, ...], tiers: tuple[str, ...], steps: int | None, **shared: Any) -> None:
-    """Measure what all runs of the suite would take here with one seed: a step, a test and a start of each network.
+    """Measure how long all runs would take here with one seed, from a step, a test and a start of each network.
 
     What was not measured is in no sum. A target that is missed is shown as missed.
     """

@@ -29,7 +29,7 @@ def time(
     names: tuple[str, ...], ids: tuple[str, ...], epochs: int, device: str, budget: float | None, images: int | None,
     as_json: bool, save: bool, out: Path | None, reports_dir: Path,
 ) -> None:  # fmt: skip
-    """Time the experiments that claims of time compare, in turn: an epoch of each, then again.
+    """Time in turn the experiments that claims about time compare: an epoch of each, then again.
 
     On an idle CUDA device with CIFAR-10 at hand these times decide the claims; elsewhere they are only shown.
     """

@@ -85,7 +85,7 @@ def on_cluster(address: str | None, device: str | None, devices: list[str] | Non
 )  # fmt: skip
 @click.option(
     "--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True,
-    help="local: processes of this machine. ray: tasks of a Ray cluster, K a GPU.",
+    help="local: processes of this machine. ray: tasks of a Ray cluster, K per GPU.",
 )  # fmt: skip
 @click.option(
     "--ray-address", metavar="ADDRESS",
@@ -98,21 +98,19 @@ def on_cluster(address: str | None, device: str | None, devices: list[str] | Non
     show_default=True,
     help="auto: bf16 where the hardware computes in it.",
 )
-@click.option("--deterministic", is_flag=True, help="Equal bits each time on the same machine; may be slower on CUDA.")
+@click.option("--deterministic", is_flag=True, help="Bit-identical results on the same machine; may be slower on CUDA.")
 @click.option("--no-graph", is_flag=True, help="On CUDA, launch kernels one by one instead of CUDA graphs of a step.")
-@click.option("--compile", "compiled", is_flag=True, help="Fuse a step's operations: faster, after a minute or two.")
+@click.option("--compile", "compiled", is_flag=True, help="Use torch.compile: slow to start, then faster steps.")
 @click.option(
-    "--budget", callback=budget_of, metavar="TIME", help="Stop at an epoch before TIME (90s, 9m, 1.5h) is over."
+    "--budget", callback=budget_of, metavar="TIME", help="Stop after the last epoch that ends in TIME (90s, 9m, 1.5h)."
 )
 @click.option(
     "--until", type=click.Choice(["decided"]),
-    help="decided: after each run the next one that most likely changes a verdict a minute, with 3, 5 and 8 seeds.",
+    help="decided: after each run, train the one expected to change most verdicts per minute; 3, 5 or 8 seeds.",
 )  # fmt: skip
-@click.option("--missing", is_flag=True, help="Also skip runs that the committed evidence holds, withdrawn ones aside.")
-@click.option(
-    "--force", is_flag=True, help="Begin anew, every time it is said; a finished record is kept beside the new one."
-)
-@click.option("--pages", is_flag=True, help="Write the pages afterwards, as `repro report` does.")
+@click.option("--missing", is_flag=True, help="Also skip runs in the committed evidence, unless they are withdrawn.")
+@click.option("--force", is_flag=True, help="Start over, on every call; a finished record is kept beside the new one.")
+@click.option("--pages", is_flag=True, help="Write the pages afterwards, from the records here.")
 @click.option("--dry-run", is_flag=True, help="Print what would be run.")
 @click.option("-q", "--quiet", is_flag=True, help="Print failures and the final table only.")
 @click.option("--log-model", is_flag=True, help="Log each experiment's first network in MLflow (torch.export).")
@@ -125,7 +123,7 @@ def run(
     missing: bool, force: bool, pages: bool, dry_run: bool, quiet: bool, log_model: bool, offline: bool,
     reports_dir: Path,
 ) -> None:  # fmt: skip
-    """Train experiments: REPORT, REPORT/EXPERIMENT, or --all. Interrupted runs go on where they were."""
+    """Train experiments: REPORT, REPORT/EXPERIMENT, or --all. Interrupted runs resume."""
     from repro.execute import process
 
     click.get_current_context().with_resource(process.terminated_as_interrupted())
