@@ -10,18 +10,20 @@ import threading
 import time
 from collections import namedtuple
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
 import pytest
 import torch
-from command_line import SMALL, repro
+from command_line import SMALL, repro, small_report
 from filelock import FileLock
 
 from repro import run as runner
 from repro import suite
+from repro.bench import scale_workers
 from repro.data import sample
-from repro.execute import calibration, closing, drawing, local, process, worker, workload
+from repro.execute import calibration, closing, drawing, local, pool, process, worker, workload
 from repro.execute import thread as execute_thread
 from repro.execute.outcome import Job
 from repro.execute.workload import Speed
@@ -452,6 +454,34 @@ def test_a_worker_can_have_its_figures_drawn_in_a_process(tmp_path):
     assert connection.poll(60)
     assert connection.recv() is None  # it was asked, and could not draw this
     process.stop(child)
+
+
+def long(run, dataset, options, on_epoch, on_step):
+    """Stand in for a training of an hour, whose figures are worth a process of their own."""
+    made = scale_workers.train(run, dataset, options, on_epoch, on_step, wait_s=0.0, workers=1)
+    made = replace(made, seconds=3600.0)
+    (folder_of(run, options.home) / "record.json").write_bytes(made.to_bytes())
+    return made
+
+
+def test_runs_of_several_processes_that_took_long_come_into_mlflow_whole(home):
+    data, report = sample.load(), small_report()
+    jobs = [
+        Job(run, train=long)
+        for run in runs_of(report, report.experiments.values(), [0], data.key, "smoke")
+    ]  # fmt: skip
+    display, opener = training.Lines(lambda text: None), partial(suite.open_tracker, home, False)
+    outcomes = pool.run_all(
+        jobs, data, [Options(home, CPU, "fp32")] * 2, 1, profile="smoke", tracker=opener(), open_tracker=opener,
+        work={}, display=display,
+    )  # fmt: skip
+    assert [(outcome.state, outcome.synced, outcome.reason) for outcome in outcomes] == [("trained", True, "")] * 2
+    tracker = opener()
+    ids = [experiment.experiment_id for experiment in tracker.experiments()]
+    runs = list(tracker.search(ids, kind="run"))
+    assert [run.info.status for run in runs] == ["FINISHED"] * 2
+    for run in runs:
+        assert "curves.png" in {file.path for file in tracker.client.list_artifacts(run.info.run_id)}
 
 
 def test_nothing_is_compiled_to_be_timed(tmp_path, monkeypatch):
