@@ -135,7 +135,9 @@ def relaxed_only(error: Exception) -> str | None:
 
 def _git(root: Path, *arguments: str) -> str | None:
     try:
-        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout
+        # Also where the checkout is another user's, as in many containers: git says nothing of such a one unasked.
+        git = ["git", "-c", f"safe.directory={root}", *arguments]
+        return subprocess.run(git, cwd=root, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
 

@@ -5,14 +5,18 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import golden_demo
 import pytest
 import torch
 from command_line import SMALL, repro
 
 from repro import run as runner
 from repro.execute import local
+from repro.record import RunRecord
+from repro.spec.loading import load_all
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,6 +44,36 @@ def test_train_skip_report_and_both_sources_agree(place, home):
     repro("report")
     assert "not run" in (place / "reports" / "README.md").read_text()
     assert not list((place / "reports").glob("*/evidence/*"))
+
+
+def test_pages_from_a_store_lose_none_of_the_evidence_beside_them(place, home):
+    report = load_all()["tiny"]
+    here, there = (
+        replace(golden_demo.make(report, name), report="tiny", experiments=[name]) for name in ("first", "second")
+    )
+    kept = place / "reports" / "tiny" / "evidence" / here.file_name
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(here.to_bytes())
+    from repro.track import Tracker
+
+    Tracker(home).project(there)
+    repro("report", "--from-mlflow")
+    table = (place / "reports" / "runs.csv").read_text()
+    assert here.run_key in table
+    assert there.run_key in table
+    repro("report", "--from-mlflow", "--out", "alone")
+    alone = (place / "alone" / "runs.csv").read_text()
+    assert (here.run_key in alone, there.run_key in alone) == (False, True)
+
+
+def test_a_bundle_holds_what_was_kept_beside_a_later_run(place, home):
+    command = ("run", "tiny/first", "--profile", "smoke", "--device", "cpu", "--offline")
+    repro(*command)
+    (record,) = home.glob("runs/*/record.json")
+    other = record.with_name("record-0123abcd.json")  # as one that came with a bundle
+    other.write_bytes(replace(RunRecord.from_bytes(record.read_bytes()), command="elsewhere").to_bytes())
+    assert "2 runs" in repro("bundle", "export", "moved")
+    assert {record.read_bytes(), other.read_bytes()} <= set(tree(place / "moved").values())
 
 
 def test_mlflow_holds_what_the_record_says(place, home):

@@ -56,15 +56,19 @@ def test_what_ends_the_next_epoch_loses_no_epoch(tmp_path, captures, error):
     assert comparable(execute(run, small(), options(tmp_path))) == comparable(whole)
 
 
-def test_of_two_failures_the_first_is_told(tmp_path, captures):
+@pytest.mark.parametrize("first", [RuntimeError, KeyboardInterrupt])
+def test_of_two_failures_the_first_is_told(tmp_path, captures, first):
+    seen = []
+
     def failing(done, of):
-        if done == of:
-            raise RuntimeError("out of memory")
+        seen.append(done)
+        if len(seen) > of:  # in the second epoch, while the first waits to be written
+            raise first("out of memory")
 
     def full(entry):
         raise OSError("no space left")
 
-    with pytest.raises(RuntimeError, match="out of memory"):
+    with pytest.raises(first, match="out of memory"):
         execute(a_run(PLAIN), small(), options(tmp_path), on_epoch=full, on_step=failing)
 
 

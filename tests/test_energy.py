@@ -1,13 +1,14 @@
 """Joules of a run: summed over epochs and interruptions, known for all of it or not at all, never in the way."""
 
 import ctypes
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
-from test_engine import PLAIN, a_run, train
+from test_engine import PLAIN, a_run, options, small, train
 
-from repro.run import wiring
+from repro.run import execute, wiring
 from repro.train import energy
 from repro.train.energy import Meter, counter
 
@@ -116,5 +117,6 @@ def test_a_run_records_the_joules_of_all_its_epochs(tmp_path, monkeypatch):
     assert train(run, tmp_path / "cpu").energy_j is None
     monkeypatch.setattr(wiring, "counter", lambda device: Device(0, 1.5, 2, 3, 4))
     assert train(run, tmp_path / "whole").energy_j == 10.5
+    assert execute(run, small(), replace(options(tmp_path / "shared"), shared=True)).energy_j is None  # of all of them
     assert train(run, tmp_path / "pieces", on_epoch=lambda e: e.epoch < 2) is None
     assert train(run, tmp_path / "pieces").energy_j == 1.5 + 2 + 1.5 + 2

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ from repro.execute import thread as execute_thread
 from repro.execute.outcome import Job
 from repro.execute.workload import Speed
 from repro.progress import training
-from repro.record import Journal, RunRecord
+from repro.record import Entry, Journal, RunRecord
 from repro.run import Options, execute, folder_of
 from repro.spec import cost, counting
 from repro.spec.identity import runs_of
@@ -442,6 +443,34 @@ def test_a_run_that_another_process_trains_is_waited_for_until_the_budget_is_spe
         watched = execute_thread.Watched(theirs, asked)
         with pytest.raises(KeyboardInterrupt):
             local.attempt(Job(run), None, Options(tmp_path, CPU, "fp32"), None, watched, closings)
+
+
+def test_what_comes_once_counts_for_no_epoch_of_the_budget(tmp_path, monkeypatch):
+    clock, run, done = SimpleNamespace(now=100.0), plan(tmp_path).runs[0], []
+    monkeypatch.setattr(local, "time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    metrics = {"train/acc_pct": 1.0, "test/acc_pct": 1.0, "train/loss": 1.0, "time/epoch_s": 1.0}
+
+    def slow_to_start(run, dataset, options, on_epoch, on_step):
+        clock.now += 60  # images, kernels, capturing
+        for number in range(1, 6):
+            on_step(1, 1)
+            clock.now += 1
+            done.append(number)
+            if not on_epoch(Entry(number, metrics, {}, 0)):
+                return None
+
+    display = shown(run)
+    with closing.Closings(display) as closings:
+        job = Job(run, left_s=63.5, train=slow_to_start)
+        local.attempt(job, sample.load(), Options(tmp_path, CPU, "fp32"), None, display, closings)
+    assert done == [1, 2, 3]  # a fourth would end beyond it
+
+
+def shown(run):
+    display = training.Lines(lambda text: None)
+    display.begin(run, 1, 1)
+    return display
 
 
 def nested(connection):

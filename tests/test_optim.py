@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from repro.run import optimizer_of
 from repro.spec import training
 from repro.spec.recipe import Recipe
-from repro.train.optim import OPTIMIZERS, set_lr
+from repro.train.optim import OPTIMIZERS, Adagrad, set_lr
 
 STEPS = 50
 RNG = np.random.default_rng(0)
@@ -57,6 +57,24 @@ def rmsprop(g, s, t, lr, alpha=0.99, eps=1e-8, momentum=0.0, centered=False):
     scaled = g / (np.sqrt(s["v"] - s["g"] ** 2 if centered else s["v"]) + eps)
     s["b"] = momentum * s.get("b", 0) + scaled
     return lr * s["b"]
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("rate", [float, torch.tensor])
+def test_adagrad_without_a_count_makes_the_same_steps(decay, rate):
+    """In the same bits, also where its rate lies on the device, as a captured step has it."""
+    start, sides = torch.from_numpy(START).float(), []
+    for make, lr in ((torch.optim.Adagrad, float), (Adagrad, rate)):
+        weight = torch.nn.Parameter(start.clone())
+        optimizer = make([weight], lr=0.1, weight_decay=decay, foreach=True)
+        for step in range(STEPS):
+            optimizer.param_groups[0]["lr"] = lr(0.125 / (1 + step))
+            optimizer.zero_grad()
+            ((torch.from_numpy(A).float() @ weight - torch.from_numpy(B).float()) ** 2).sum().backward()
+            optimizer.step()
+        sides.append(weight.detach())
+    assert torch.equal(*sides)
+    assert not torch.equal(sides[0], start)
 
 
 RULES = {"sgd": sgd, "adam": adam, "radam": radam, "adagrad": adagrad, "rmsprop": rmsprop}

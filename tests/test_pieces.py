@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from repro import environment
 from repro.data import sample
-from repro.run import Options, execute, folder_of
+from repro.run import Options, execute, folder_of, starts
 from repro.spec import network
 from repro.spec.identity import Run, recipe_hash, resolved
 from repro.spec.recipe import Recipe
@@ -51,9 +52,9 @@ def small():
                    x_test=data.x_test[::12][:40], y_test=data.y_test[::12][:40])  # fmt: skip
 
 
-def trained(recipe, home, **options):
+def trained(recipe, home, options=None, **more):
     run = Run("demo", ("arm",), recipe, 0, None, "full", "data", "headline", recipe_hash(recipe)[:16])
-    record = execute(run, small(), Options(home, torch.device("cpu"), "fp32"), **options)
+    record = execute(run, small(), Options(home, torch.device("cpu"), "fp32", **options or {}), **more)
     if record is None:
         return None
     weights = torch.load(folder_of(run, home) / "model.pt", weights_only=True)
@@ -86,6 +87,33 @@ def test_a_start_from_which_nothing_is_left_made_none_of_the_record(tmp_path):
     again, _ = trained(recipe, tmp_path / "here")
     assert (again.env, again.resumed) == (record.env, [])
     assert again.started > "2026"
+
+
+def test_a_record_names_the_ledger_and_the_command_that_it_began_with_and_what_machines_went_on(tmp_path, monkeypatch):
+    recipe = Recipe.model_validate(PLAIN)
+    first, later = {"ledger": "a" * 12, "command": "repro run one"}, {"ledger": "b" * 12, "command": "repro run two"}
+    assert trained(recipe, tmp_path, on_epoch=lambda entry: entry.epoch < 2, options=first) is None
+    describe = environment.describe
+    monkeypatch.setattr(environment, "describe", lambda device: describe(device) | {"torch": "9.9", "driver": "7"})
+    record, _ = trained(recipe, tmp_path, options=later)
+    assert (record.ledger, record.command) == ("a" * 12, "repro run one")
+    (again,) = record.resumed
+    assert {key: again[key] for key in again.keys() - {"started", "commit", "dirty"}} == {
+        "epoch": 2, "torch": "9.9", "driver": "7",
+    }  # fmt: skip
+    assert "7" not in {record.env["driver"], record.env["torch"]}
+
+
+@pytest.mark.parametrize(
+    ("epochs", "left"),
+    [
+        ([0], [0]), ([0, 0, 2], [1, 2]), ([0, 10, 9], [0, 2]), ([0, 2, 2], [0, 1, 2]), ([0, 3, 5, 0, 4], [3, 4]),
+        ([5, 6], [0, 1]),
+    ],
+)  # fmt: skip
+def test_starts_of_which_something_is_left(epochs, left):
+    found = [{"epoch": epoch, "place": place} for place, epoch in enumerate(epochs)]
+    assert [start["place"] for start in starts.lasting(found)] == left
 
 
 def test_the_epoch_that_a_start_names_is_of_a_sound_checkpoint(tmp_path):

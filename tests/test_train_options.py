@@ -204,9 +204,11 @@ def test_noise_is_added_to_pixels_and_cut_off_before_they_are_normalised(tmp_pat
     ).view(1, 3, 1, 1)
     with torch.no_grad():
         want = stepper.model(x)
-    torch.testing.assert_close(stepper.predict_noisy(held.test, held.test_index, 0.1, 5), want, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        stepper.predict_noisy(held.test, held.test_index, [0.1], 5)[0], want, rtol=1e-4, atol=1e-5
+    )
     plain = stepper.predict(held.test, held.test_index)
-    torch.testing.assert_close(stepper.predict_noisy(held.test, held.test_index, 0.0, 5), plain)
+    torch.testing.assert_close(stepper.predict_noisy(held.test, held.test_index, [0.1, 0.0], 5)[1], plain)
     record = train(run, tmp_path)
     assert {"gaussian_noise_0.05", "gaussian_noise_0.1"} <= set(record.finals)
 

@@ -7,6 +7,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import golden_demo
 import pytest
@@ -15,6 +16,7 @@ from golden_demo import GOLDEN, demo, make
 
 from repro import suite
 from repro.errors import UserError
+from repro.execute.outcome import withdrawn_start
 from repro.judge.claims import Pool
 from repro.record import RunRecord
 from repro.report import evidence, tables
@@ -396,6 +398,34 @@ def test_a_record_that_cannot_be_read_is_told_as_without_a_list(place, home):
     assert "not a run record" in out
     assert "1 failed" in out
     assert "1 trained" in repro(*SMOKE, "--force")
+
+
+def test_what_was_begun_on_a_withdrawn_commit_is_begun_anew(place, home):
+    """Else the record would be withdrawn when it is done; a start that came to nothing is no reason."""
+    repro(*SMOKE)
+    (path,) = home.glob("runs/*/record.json")
+    folder, attempts = path.parent, path.parent / "attempts.json"
+    path.unlink()  # as if it had been cut short: its journal is there
+    (start,) = json.loads(attempts.read_text())
+    here = start["commit"]
+    write(place / "reports", "commits: [fffffff]")
+    attempts.write_text(json.dumps([start | {"commit": "f" * 40}, start]))
+    assert withdrawn_start(folder, a_run(folder), listed(place)) is None
+    attempts.write_text(json.dumps([start | {"commit": "f" * 40}, start | {"epoch": 1}]))
+    assert withdrawn_start(folder, a_run(folder), listed(place)).why == WHY
+    out = repro(*SMOKE)
+    assert "1 run of 1 experiment: 1 to train, 0 to resume" in out
+    assert f"what had been begun of it is withdrawn ({WHY}); begun anew" in out
+    assert RunRecord.from_bytes(path.read_bytes()).env["commit"] == here
+    assert len(json.loads(attempts.read_text())) == 1
+
+
+def listed(place):
+    return withdrawn.of(place / "reports")
+
+
+def a_run(folder):
+    return SimpleNamespace(key=folder.name, report="tiny", experiments=("first",))
 
 
 def test_missing_counts_no_withdrawn_record(place, home):

@@ -100,7 +100,10 @@ class Arm:
         self.sync()
         self.prepare_s += self._clock() - started
         began = clock()
-        self.stepper.step(0, draws, self.optimizer)
+        if self.graphed is not None and self.captured:
+            self.graphed.again()
+        else:
+            self.stepper.step(0, draws, self.optimizer)
         self.sync()
         return (clock() - began) * steps
 

@@ -149,7 +149,8 @@ def run(
     display, cluster = training.display(click.echo, quiet), None
     if executor == "ray":
         cluster = on_cluster(ray_address, device, devices, concurrent)
-        precision = precision if dry_run else cluster.examine(home(), precision, offline)
+        listed = "fp32" if precision == "auto" else precision  # this machine need not have what the cluster has
+        precision = listed if dry_run else cluster.examine(home(), precision, offline)
         places, concurrent = [cluster.device] * max(1, cluster.slots()), 1
     else:
         places = pick_devices(device, devices)

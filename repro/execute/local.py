@@ -15,7 +15,7 @@ from repro import run as runner
 from repro.data.cifar10 import Dataset
 from repro.errors import UserError, redacted
 from repro.execute.closing import Closings
-from repro.execute.outcome import Job, Outcome, extras, finished_record, withdrawn_record
+from repro.execute.outcome import Job, Outcome, extras, finished_record, withdrawn_record, withdrawn_start
 from repro.execute.shown import Shown, info_of
 from repro.progress.training import Lines, Training
 from repro.record import Entry, Journal, fence, remove_halves
@@ -130,6 +130,9 @@ def _held(
         runner.begin_anew(job.run, options.home)
     fence.begin(folder)
     remove_halves(folder)
+    if not (folder / "record.json").exists() and (entry := withdrawn_start(folder, job.run, job.withdrawn)):
+        display.note(job.run.key, f"what had been begun of it is withdrawn ({entry.why}); begun anew")
+        runner.begin_anew(job.run, options.home)
     if finished := finished_record(folder):
         checkpoint.remove(folder)  # where the run was killed between its record and this
         return Outcome(job.run, "skipped", finished)
@@ -148,7 +151,7 @@ def _train(
         return Outcome(run, "stopped", reason="no time left for an epoch of it")
     shown.start(info_of(run, dataset, options, shown.notes), journal)
     display.train(run.key, len(journal), epochs)
-    last = time.monotonic()
+    last, begun = time.monotonic(), False
 
     def on_epoch(entry: Entry) -> bool:
         nonlocal last
@@ -159,6 +162,9 @@ def _train(
         return deadline is None or now + took < deadline
 
     def on_step(done: int, of: int) -> None:
+        nonlocal last, begun
+        if not begun:  # what comes before the first step, as images and capturing, comes once
+            last, begun = time.monotonic(), True
         display.step(run.key, done, of)
 
     try:

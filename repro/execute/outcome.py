@@ -9,7 +9,7 @@ from repro.errors import UserError
 from repro.record import RunRecord
 from repro.spec import throughput
 from repro.spec.identity import Run
-from repro.spec.withdrawn import NONE, Struck, Withdrawn
+from repro.spec.withdrawn import NONE, Entry, Made, Struck, Withdrawn
 
 #: makes a run: (run, dataset, options, on_epoch, on_step) -> its record, None where it was stopped at an epoch
 Train = Callable[..., RunRecord | None]
@@ -90,6 +90,20 @@ def withdrawn_record(folder: Path, withdrawn: Withdrawn) -> Struck | None:
         return None
     entry = withdrawn.find(record) if record else None
     return Struck(record, entry) if record and entry else None
+
+
+def withdrawn_start(folder: Path, run: Run, withdrawn: Withdrawn) -> Entry | None:
+    """Return the entry that would withdraw what has been begun of a run, by the commits of its starts, or None."""
+    if not withdrawn.withdrawn or not (folder / "journal.jsonl").exists():
+        return None
+    from repro.run import starts  # with PyTorch, which whoever reads outcomes need not have
+
+    try:
+        found = starts.lasting(starts.noted(folder))
+    except UserError:  # whoever goes on from them is told what is wrong
+        return None
+    made = Made(run.key, run.report, run.experiments, "", [str(start["commit"]) for start in found])
+    return withdrawn.find(made._replace(env_class=found[0]["env_class"])) if found else None
 
 
 def extras(folder: Path) -> dict[str, Path]:

@@ -6,7 +6,7 @@ from math import log
 from pathlib import Path
 from statistics import median
 
-from repro.execute.outcome import withdrawn_record
+from repro.execute.outcome import withdrawn_record, withdrawn_start
 from repro.record import MAX_BYTES, Journal
 from repro.run import FULL_TEST_IMAGES, FULL_TRAIN_IMAGES, SMOKE_STEPS, adapt, folder_of, test_images
 from repro.spec import counting
@@ -92,7 +92,7 @@ def load_of(run: Run, home: Path, force: bool = False, withdrawn: Withdrawn = NO
     if (folder / "record.json").exists():
         return Load(run, recipe, "done", 0)
     entries = Journal(folder / "journal.jsonl").read()
-    if not entries:
+    if not entries or withdrawn_start(folder, run, withdrawn):
         return Load(run, recipe, "new", recipe.budget.epochs)
     taken = median(entry.metrics.get("time/epoch_s", 0.0) for entry in entries)
     return Load(run, recipe, "begun", max(0, recipe.budget.epochs - len(entries)), taken)

@@ -10,10 +10,14 @@ from repro import evaluate
 from repro.data.cifar10 import Dataset
 from repro.record import RunRecord
 from repro.run.options import Options
+from repro.run.starts import lasting
 from repro.spec.identity import Run, recipe_hash, resolved
 from repro.train.engine import Fitted, Held
 from repro.train.protocols import finals, step_curves
 from repro.train.step import Stepper
+
+#: what of a start's environment is another machine or installation, within one class of environment
+MACHINE = ("device", "driver", "torch", "cuda", "python")
 
 
 def identity(run: Run, dataset: Dataset, options: Options, env: dict[str, Any], started: str) -> dict[str, Any]:
@@ -47,9 +51,10 @@ def to_record(
     joules: float | None,
 ) -> RunRecord:
     """Gather everything a finished run did."""
-    # A start from which nothing is left, as one that broke off in its first epoch, made none of this.
-    attempts = attempts[max((place for place, start in enumerate(attempts) if not start["epoch"]), default=0) :]
-    entries, first = fitted.entries, attempts[0]
+    entries, attempts = fitted.entries, lasting(attempts)
+    first = attempts[0]
+    # What was claimed when it began, and the command that began it; the notes of older starts have neither.
+    declared = {key: first[key] for key in ("ledger", "command") if key in first}
     # What only some epochs have is left out: a GPU's memory where the run went on without one.
     names = [name for name in entries[0].metrics if all(name in e.metrics for e in entries)]
     curves = {name: [e.metrics[name] for e in entries] for name in names}
@@ -60,7 +65,7 @@ def to_record(
     finite = all(isfinite(e.metrics[k]) for e in entries for k in ("train/loss", "test/loss"))
     confidence, predicted = fitted.logits["last"].double().softmax(1).max(1)
     return RunRecord(
-        **identity(run, dataset, options, first["env"], first["started"]),
+        **identity(run, dataset, options, first["env"], first["started"]) | declared,
         seconds=round(seconds, 3),
         images_per_s=round(len(entries) * stepper.seen / seconds, 1),
         energy_j=None if joules is None else round(joules, 1),
@@ -73,5 +78,12 @@ def to_record(
             "class": predicted.cpu().numpy().astype(np.uint8),
             "confidence": (confidence.nan_to_num(0) * 255).round().cpu().numpy().astype(np.uint8),
         },
-        resumed=[{key: a[key] for key in ("epoch", "started", "commit", "dirty")} for a in attempts[1:]],
+        resumed=[_again(start, first) for start in attempts[1:]],
     )
+
+
+def _again(start: dict[str, Any], first: dict[str, Any]) -> dict[str, Any]:
+    """Return what a record says of a later start: where and when it began, and where its machine was another one."""
+    said = {key: start[key] for key in ("epoch", "started", "commit", "dirty")}
+    there, here = first["env"], start["env"]
+    return said | {key: here.get(key) for key in MACHINE if here.get(key) != there.get(key)}

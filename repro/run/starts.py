@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -28,6 +29,7 @@ def note(folder: Path, run: Run, options: Options) -> list[dict[str, Any]]:
     found.append({
         "epoch": epoch, "started": datetime.now(UTC).isoformat(timespec="seconds"), "env": env,
         "env_class": options.env_class, "commit": env["commit"], "dirty": env["dirty"],
+        "ledger": options.ledger, "command": options.command,
     })  # fmt: skip
     write_atomically(path, json.dumps(found, indent=1).encode())
     return found
@@ -36,6 +38,19 @@ def note(folder: Path, run: Run, options: Options) -> list[dict[str, Any]]:
 def noted(folder: Path) -> list[dict[str, Any]]:
     """Return the starts that are noted in a run's folder, the first one first."""
     return _starts(folder / "attempts.json")
+
+
+def lasting(found: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """Return the starts of which something is left.
+
+    Not those before the last one that began with nothing, nor one from an epoch that a later start fell behind, as
+    where checkpoints were damaged.
+    """
+    begun = max((place for place, start in enumerate(found) if not start["epoch"]), default=0)
+    kept = found[begun:]
+    return [
+        start for place, start in enumerate(kept) if all(later["epoch"] >= start["epoch"] for later in kept[place:])
+    ]
 
 
 def _starts(path: Path) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from repro.run.records import to_record
 from repro.spec.identity import Run
 from repro.spec.recipe import Recipe
 from repro.train import checkpoint, losses, schedule
-from repro.train.energy import Meter, counter
+from repro.train.energy import Meter, counter, unknown
 from repro.train.engine import Held, fit
 from repro.train.graph import Graphed
 from repro.train.optim import Make, maker
@@ -46,7 +46,8 @@ def execute(
     attempts = starts.note(folder, run, options)
     recipe = adapt(run.recipe, run.profile, len(dataset.x_train))
     stepper, held, captured = _ready(recipe, run, dataset, options)
-    meter = Meter(folder / "energy.json", counter(options.device))
+    # Of runs side by side each would be given the energy of all.
+    meter = Meter(folder / "energy.json", unknown if options.shared else counter(options.device))
 
     def counted(entry: Entry) -> bool:
         meter.epoch(entry.epoch)

@@ -26,8 +26,8 @@ def export_bundle(home: Path, folder: Path) -> int:
     from repro import bundle
 
     members = []
-    for path, record in read_records(home / "runs", "*/record.json"):
-        members.append((record, local.extras(path.parent)))
+    for path, record in read_records(home / "runs", "*/record*.json"):  # those kept beside a later one as well
+        members.append((record, local.extras(path.parent) if path.name == "record.json" else {}))
     if not members:
         raise UserError(f"{home / 'runs'}: no finished run to export; `repro status` shows what is there")
     return bundle.export(members, folder)

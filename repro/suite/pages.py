@@ -26,6 +26,10 @@ def write_pages(profile: str, home: Path, reports_dir: Path, out: Path | None, f
         tracker = open_tracker(home, offline=False)
         assert tracker is not None
         every = [evidence.check(RunRecord.from_bytes(data, name), name) for name, data in tracker.records()]
+        if profile == "full" and out is None:  # the pages beside the evidence lose none of it
+            evidence.collect(home, reports_dir)
+            held = {record.to_bytes() for record in every}
+            every += [record for record in evidence.all_committed(reports_dir) if record.to_bytes() not in held]
         records, struck = withdrawn.of(reports_dir).split(every)
     else:
         if profile == "full":

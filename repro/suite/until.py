@@ -73,7 +73,7 @@ class Agenda:
     def add(self, outcome: Outcome) -> None:
         """Judge anew with a run's record; the run is not tried again."""
         self.runs.pop(outcome.run.key, None)
-        if outcome.record is not None:
+        if outcome.record is not None and self.plan.withdrawn.find(outcome.record) is None:
             self.records[outcome.run.report].append(outcome.record)
             self.looks[outcome.run.report] = self._looks(outcome.run.report)
 

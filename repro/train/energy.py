@@ -23,13 +23,13 @@ Counter = Callable[[], float | None]
 def counter(device: torch.device) -> Counter:
     """Return the device's counter; one that knows nothing for a CPU, a part of a GPU, or a driver without it."""
     try:
-        return _driver_counter(device) if device.type == "cuda" else _nothing
+        return _driver_counter(device) if device.type == "cuda" else unknown
     except (OSError, AttributeError, RuntimeError, AssertionError):  # no library, an old one, or no such device
-        return _nothing
+        return unknown
 
 
-def _nothing() -> None:
-    return None
+def unknown() -> None:
+    """Tell nothing: a counter where there is none."""
 
 
 def _driver_counter(device: torch.device) -> Counter:
@@ -38,7 +38,7 @@ def _driver_counter(device: torch.device) -> Counter:
     # By its own id: the driver counts devices that CUDA_VISIBLE_DEVICES hides.
     name = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
     if driver.nvmlInit_v2() or driver.nvmlDeviceGetHandleByUUID(name.encode(), ctypes.byref(handle)):
-        return _nothing
+        return unknown
 
     def read() -> float | None:
         millijoules = ctypes.c_ulonglong()

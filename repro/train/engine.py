@@ -18,7 +18,7 @@ from repro.draws import generator
 from repro.errors import UserError
 from repro.evaluate import score
 from repro.models.norm import count_batches
-from repro.record import Entry, Journal
+from repro.record import Entry, Journal, fence
 from repro.train import checkpoint, memory
 from repro.train import state as training
 from repro.train.ends import Ends
@@ -126,12 +126,13 @@ def fit(
             state = training.keep(model, optimizer, stepper.own) | {"logits": dict(logits)}
             if not ends.put(entries[-1], state):
                 break
-    except BaseException as error:
+    except BaseException:
         try:
             ends.finish()  # the epoch before is whole, whatever ended this one
-        except Exception:
-            if isinstance(error, KeyboardInterrupt):
-                raise
+        except fence.Superseded:
+            raise
+        except Exception:  # what ended this one is what has to be told, an interrupt above all
+            pass
         raise
     ends.finish()
     model.eval()  # also where nothing was left to train

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from repro.train import memory
-from repro.train.optim import set_lr
+from repro.train.optim import Adagrad, set_lr
 from repro.train.step import Epoch, Stepper
 
 #: steps before capturing: memory is reserved, kernels are loaded and chosen
@@ -23,8 +23,8 @@ WARM = 3
 _CAPTURING = threading.Lock()
 #: graphs whose capture failed, held for good: PyTorch before 2.12 lets its allocator go on asking them
 _BROKEN: list[torch.cuda.CUDAGraph] = []
-#: optimizers whose step needs nothing of the host; Adagrad's counts on it
-CAPTURABLE = (torch.optim.SGD, torch.optim.Adam, torch.optim.RAdam, torch.optim.RMSprop)
+#: optimizers whose step needs nothing of the host; PyTorch's Adagrad counts on it
+CAPTURABLE = (torch.optim.SGD, torch.optim.Adam, torch.optim.RAdam, torch.optim.RMSprop, Adagrad)
 
 
 class _Streams(threading.local):
@@ -74,6 +74,12 @@ class Graphed:
         self._take(draws, rates)
         if self.capture and not self.graphs:
             self._prepare()
+
+    def again(self) -> None:
+        """Replay an epoch's first step, to see how long one takes."""
+        self.at.zero_()
+        self.graphs[self.sizes[0]].replay()
+        self.at.zero_()
 
     def forget(self) -> None:
         """Empty the optimizer's state where it stands, as a new optimizer's would be."""

@@ -8,6 +8,25 @@ import torch
 
 Make = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
 
+
+class Adagrad(torch.optim.Adagrad):
+    """PyTorch's Adagrad where its rate does not decay: the same step without a count on the host, to be captured."""
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update the parameters, each by its gradient over the root of the sum of its squares."""
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            grads = [p.grad for p in params if p.grad is not None]
+            sums = [self.state[p]["sum"] for p in params]
+            if group["weight_decay"]:
+                grads = list(torch._foreach_add(grads, params, alpha=group["weight_decay"]))
+            torch._foreach_addcmul_(sums, grads, grads)
+            spread = torch._foreach_sqrt(sums)
+            torch._foreach_add_(spread, group["eps"])
+            torch._foreach_addcdiv_(params, torch._foreach_mul(grads, -group["lr"]), spread)
+
+
 #: PyTorch's class and its quickest form: fused where the class has it for every device, else foreach
 OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, bool]]] = {
     "sgd": (torch.optim.SGD, {"fused": True}),
@@ -30,7 +49,8 @@ def maker(name: str, **arguments: Any) -> Make:
         given = list(parameters)
         # On CUDA the count of steps stays on the device, so that a step can be captured.
         here = {"capturable": True} if name in COUNTING and given[0].is_cuda else {}
-        return make(given, **form, **here, **arguments)
+        steady = name == "adagrad" and given[0].is_cuda and not arguments.get("lr_decay")
+        return (Adagrad if steady else make)(given, **form, **here, **arguments)
 
     return made
 

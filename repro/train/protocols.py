@@ -71,8 +71,7 @@ def finals(
                 result["val_augmented"] = evaluate.summary(logits, stepper.images.labels[held.val_index])
         logits = stepper.predict(held.test, held.test_index, [d[n_val:] for d in drawn])
         result["augmented_test"] = evaluate.summary(logits, labels)
-    for sigma in NOISES:
-        noisy = stepper.predict_noisy(held.test, held.test_index, sigma, seed)
+    for sigma, noisy in zip(NOISES, stepper.predict_noisy(held.test, held.test_index, NOISES, seed), strict=True):
         result[f"gaussian_noise_{sigma}"] = evaluate.summary(noisy, labels)
     result["train_mode_bn"] = evaluate.summary(stepper.predict_train_mode(held.test, held.test_index), labels)
     right = (tested.argmax(1) == labels).cpu().numpy()

@@ -4,7 +4,7 @@ Nothing in a step waits for the host: draws, order and learning rate are known b
 buffer on the device that is read once an epoch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -169,19 +169,23 @@ class Stepper:
         return torch.cat(out)
 
     @torch.no_grad()
-    def predict_noisy(self, images: Resident, index: torch.Tensor, sigma: float, seed: int) -> torch.Tensor:
-        """Return logits of images with Gaussian noise of deviation `sigma` on their pixels, cut off to [0, 1].
+    def predict_noisy(
+        self, images: Resident, index: torch.Tensor, sigmas: Sequence[float], seed: int
+    ) -> list[torch.Tensor]:
+        """Return logits of images with Gaussian noise on their pixels, cut off to [0, 1], for each deviation in turn.
 
-        The noise is the seed's, one value a pixel and channel; two sigmas scale the same values.
+        The noise is the seed's, one value a pixel and channel, which every deviation scales.
         """
-        rng, out = generator(seed, "noise"), []
+        rng = generator(seed, "noise")
+        out: list[list[torch.Tensor]] = [[] for _ in sigmas]
         for part in index.split(EVAL_BATCH):
             noise = torch.from_numpy(rng.standard_normal((len(part), 32, 32, 3), dtype=np.float32)).to(self.device)
             shift = noise.permute(0, 3, 1, 2)
-            pixels = self.scale.pixels(images.images(part)).add_(shift, alpha=sigma).clamp_(0, 1)
-            with self.autocast():
-                out.append(self.model(self.scale.normalise(pixels)).float())
-        return torch.cat(out)
+            for found, sigma in zip(out, sigmas, strict=True):
+                pixels = self.scale.pixels(images.images(part)).add_(shift, alpha=sigma).clamp_(0, 1)
+                with self.autocast():
+                    found.append(self.model(self.scale.normalise(pixels)).float())
+        return [torch.cat(found) for found in out]
 
     @torch.no_grad()
     def predict_train_mode(self, images: Resident, index: torch.Tensor) -> torch.Tensor:
