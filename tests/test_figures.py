@@ -142,14 +142,17 @@ def matrices(seeds, sd=0.0):
     return 10.0 + 900 * np.eye(10) + noise
 
 
-def test_cells_beyond_noise_are_those_two_sd_away():
-    ours = matrices(1)
-    theirs = ours[0].copy()
-    sd = np.sqrt(2 * 10 * (1 - 0.01))  # of two matrices, each one run's
-    theirs[0, 1] += 2 * sd - 0.01
-    theirs[0, 2] += 2 * sd + 0.01
-    theirs[0, 3] -= 2 * sd + 0.01
-    assert np.argwhere(plots.beyond_noise(ours, theirs)).tolist() == [[0, 2], [0, 3]]
+def test_of_one_run_cells_beyond_noise_are_those_of_a_test_of_two_proportions():
+    for count in (1, 4, 12, 60, 900):
+        theirs = matrices(1)[0]
+        theirs[0] = np.maximum(count + np.arange(-45, 55, 10), 0)
+        ours = np.full((1, 10, 10), float(count))
+        ours[0, :, 9] += 1_000 - ours[0].sum(axis=1)
+        one, other = ours[0, 0, :9], theirs[0, :9]
+        shares = (one + other) / 2_000
+        far = np.abs(one - other) / np.sqrt(2_000 * shares * (1 - shares)) > 2
+        assert far.any()
+        assert np.array_equal(plots.beyond_noise(ours, theirs)[0, :9], far)
 
 
 def test_seeds_that_differ_widen_the_noise_and_an_empty_cell_counts_as_one():

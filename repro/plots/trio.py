@@ -12,16 +12,18 @@ def beyond_noise(ours: Any, published: Any) -> np.ndarray:
     """Return where a published matrix differs from the mean of ours (seeds, 10, 10) by more than two sd.
 
     The variance of a cell of a row of 1,000 images: that over seeds (not known of one), at least the binomial one of
-    its mean, where a cell of less than one image counts as one; of one matrix beside the mean of n, 1 + 1/n times that.
+    the mean of all matrices, theirs among them, where less than one image counts as one; of one matrix beside the mean
+    of n, 1 + 1/n times that. Of one run it is the test of two proportions.
     """
-    stack = np.asarray(ours, float)
+    stack, theirs = np.asarray(ours, float), np.asarray(published, float)
     rows = stack.sum(axis=2, keepdims=True).mean(axis=0)
     mean = stack.mean(axis=0)
     spread = stack.var(axis=0, ddof=1) if len(stack) > 1 else np.zeros_like(mean)
-    counted = np.clip(mean, 1, np.maximum(rows - 1, 1))
+    together = (len(stack) * mean + theirs) / (len(stack) + 1)
+    counted = np.clip(together, 1, np.maximum(rows - 1, 1))
     binomial = counted * (1 - counted / np.maximum(rows, 2))
     noise = np.sqrt(np.maximum(spread, binomial) * (1 + 1 / len(stack)))
-    return np.asarray(np.abs(np.asarray(published, float) - mean) > 2 * noise)
+    return np.asarray(np.abs(theirs - mean) > 2 * noise)
 
 
 def trio_figure(ours: Any, published: Any, classes: Sequence[str], title: str, kind: str = "svg") -> bytes:
