@@ -102,8 +102,10 @@ def withdrawn_start(folder: Path, run: Run, withdrawn: Withdrawn) -> Entry | Non
         found = starts.lasting(starts.noted(folder))
     except UserError:  # whoever goes on from them is told what is wrong
         return None
-    made = Made(run.key, run.report, run.experiments, "", [str(start["commit"]) for start in found])
-    return withdrawn.find(made._replace(env_class=found[0]["env_class"])) if found else None
+    if not found:
+        return None
+    commits = [str(start["commit"]) for start in found]
+    return withdrawn.find(Made(run.key, run.report, run.experiments, found[0]["env_class"], commits))
 
 
 def extras(folder: Path) -> dict[str, Path]:
