@@ -16,7 +16,7 @@ State = Literal["stated", "code_only", "nowhere"]
 
 #: how a place begins that is not in the report's own text
 _PLACES = {
-    "README": "readme", "Log": "log", "First line of the log": "log", "Result file": "log", "Commit message": "log",
+    "README": "readme", "Log": "log", "Result file": "log", "Commit message": "log",
     "Notebook": "notebook", "notebook": "notebook",
 }  # fmt: skip
 
