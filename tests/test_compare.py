@@ -113,6 +113,15 @@ def test_drift_is_a_note_and_other_environments_are_none():
     assert "1 drifted" in comparing.lines([last(a, moved)])[0][-1]
 
 
+def test_drift_is_that_of_the_pages():
+    """State and numbers that both have; records without a number in common differ, but have not drifted."""
+    a = side(90.0, 90.1)
+    assert last(a, [replace(a[0], state="diverged"), a[1]]).drifted == 1
+    bare = [replace(a[0], finals={"other": {"loss": 0.5}}), a[1]]
+    assert not same_finals(a[0], bare[0])
+    assert (match(a, bare).same, match(a, bare).drifted) == (1, 0)
+
+
 def test_a_part_of_a_collection_has_its_bits_whichever_replicate_it_holds():
     cuda, cpu = ended(0, 90.0), ended(0, 90.3, env_class="cpu-fp32-relaxed-n1")
     assert last([cuda, cpu], [cpu]).word == "same bits"

@@ -143,23 +143,11 @@ def test_fourteen_of_sixteen_is_hypergeometric(report, correct):
 )
 def test_the_order_of_the_images_has_scipys_hypergeometric_distribution(n, correct, total):
     law = stats.hypergeom(total, correct, n)
-    spread = order_spread({"n": n, "correct": correct, "total": total})
-    assert (spread.low, spread.high) == (law.ppf(0.025), law.ppf(0.975))
-    claims = {
-        hits: MeasuredClaim(
-            kind="point",
-            id="x",
-            experiment="e",
-            value=100 * hits / n,
-            decimals=4,
-            n=n,
-            where="T",
-            protocol="last_batch",
-        )
-        for hits in {0, n // 2, spread.high, n}
-    }
-    for hits, one in claims.items():
+    for hits in {0, n // 2, int(law.ppf(0.975)), n}:
+        given = {"kind": "point", "id": "x", "experiment": "e", "n": n, "where": "T", "protocol": "last_batch"}
+        one = MeasuredClaim(value=100 * hits / n, decimals=4, **given)
         spread = order_spread({"n": n, "correct": correct, "total": total}, one)
+        assert (spread.low, spread.high) == (law.ppf(0.025), law.ppf(0.975))
         assert spread.counts == (hits,)
         assert spread.chance == pytest.approx(law.pmf(hits), rel=1e-8, abs=1e-300)
 
@@ -181,8 +169,8 @@ def test_the_vector_of_8750_right():
 
 
 @pytest.mark.parametrize("final", [{}, {"n": 0, "correct": 1, "total": 2}, {"n": 16, "correct": math.nan, "total": 9}])
-def test_an_unsound_last_batch_gives_no_distribution(final):
-    assert order_spread(final) is None
+def test_an_unsound_last_batch_gives_no_distribution(report, final):
+    assert order_spread(final, claim(report, "last-16")) is None
 
 
 def test_the_order_of_records_does_not_matter(report):

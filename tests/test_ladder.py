@@ -5,6 +5,7 @@ import json
 import pytest
 
 from repro.errors import UserError
+from repro.judge import printed
 from repro.judge.claims import judge_all
 from repro.judge.ladder import ladders, same
 from repro.judge.rows import Row
@@ -47,6 +48,21 @@ def row(published: float | None, decimals: int, rounding: str = "nearest") -> Ro
 )
 def test_a_number_agrees_where_it_prints_as_the_published_one(published, decimals, value, digits, agrees):
     assert same(row(published, decimals), value, digits) is agrees
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 2, 3])
+def test_a_number_prints_as_python_prints_it(decimals):
+    """Rounded as by Python's own formatting, cut off as by an integer division; exact halves may go either way."""
+    for i in range(2_000):
+        found = i * 0.0137 + 0.0012345  # on no boundary
+        rounded, cut = float(f"{found:.{decimals}f}"), int(found * 10**decimals) / 10**decimals
+        assert printed.prints_as(rounded, decimals, "nearest", found)
+        assert printed.prints_as(cut, decimals, "floor", found)
+        assert printed.prints_as(rounded, decimals, "floor", found) == (rounded == cut)
+        for value, rounding in ((rounded, "nearest"), (cut, "floor")):
+            low, high = printed.ends(value, decimals, rounding)
+            assert low <= found <= high
+            assert (low + high) / 2 == pytest.approx(printed.middle(value, decimals, rounding))
 
 
 def test_a_number_that_was_cut_off_is_met_by_all_it_may_stand_for():

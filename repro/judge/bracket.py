@@ -1,6 +1,6 @@
 """How much the way of counting matters: one training's accuracy under every protocol of the test set.
 
-The bracket reaches from the lowest to the highest protocol, means over seeds. The honest reference is chosen without
+The bracket reaches from the lowest to the highest protocol, means over seeds. The reference is chosen without
 the test images: the epoch of the lowest validation loss where images are held out, else the last epoch. The optimism
 budget is what each protocol adds to it, in points; what tests the last epoch's weights in another way, to those weights
 tested as usual. Accuracies are in percent.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TypeGuard
 
+from repro.judge.printed import SLACK, ends
 from repro.judge.records import Pool, Read, means, number
 from repro.record import RunRecord
 from repro.spec.identity import recipe_hash
@@ -45,7 +46,7 @@ class Printed:
 class Bracket:
     """The protocols of one recipe's runs: `values[protocol][i]` is the accuracy of seed `seeds[i]`.
 
-    `experiments`: those that share the recipe. `reference`: the honest protocol.
+    `experiments`: those that share the recipe. `reference`: the protocol that the others are set against.
     """
 
     experiments: tuple[str, ...]
@@ -59,7 +60,7 @@ class Bracket:
         return fmean(self.values[protocol])
 
     def added(self, protocol: str) -> float:
-        """Return the points that counting this way adds, mean over seeds: to the honest reference, or to `last`."""
+        """Return the points that counting this way adds, mean over seeds: to the reference, or to `last`."""
         return fmean(self._gaps(protocol))
 
     def added_sd(self, protocol: str) -> float | None:
@@ -125,10 +126,8 @@ def _is_test(claim: Claim, names: tuple[str, ...]) -> TypeGuard[MeasuredClaim]:
 
 
 def _printed(claim: MeasuredClaim, low: float, high: float) -> Printed:
-    unit = 10.0**-claim.decimals
-    least = claim.value - (0.0 if claim.rounding == "floor" else 0.5 * unit)
-    most = least + unit
+    least, most = ends(claim.value, claim.decimals, claim.rounding)
     outside = max(least - high, 0.0) + min(most - low, 0.0)
     # Sums of decimals miss by their last bit.
-    outside = 0.0 if abs(outside) < 1e-9 else outside
+    outside = 0.0 if abs(outside) < SLACK else outside
     return Printed(claim.id, claim.protocol, claim.value, claim.decimals, least, most, outside)

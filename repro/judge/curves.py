@@ -8,6 +8,7 @@ import numpy as np
 
 from repro.judge import deciding_curves, statistics
 from repro.judge.compared import stated
+from repro.judge.printed import SLACK, half_unit, middle
 from repro.judge.records import Pool, Read, means
 from repro.judge.rows import ENOUGH_RUNS, Row, row
 from repro.record import RunRecord
@@ -44,7 +45,7 @@ def trajectory(pool: Pool, claim: TrajectoryClaim) -> Row:
     far = {seed: np.abs(points - _stands_for(claim)) for seed, points in found.items()}
     details = (_within(claim, np.array(list(far.values()))),)
     distance = {seed: float(each.mean()) for seed, each in far.items()}
-    error = np.array(claim.errors) + 0.5 * 10.0**-claim.decimals
+    error = np.array(claim.errors) + half_unit(claim.decimals)
     curves = np.array(list(found.values()))
     given["verdict"] = deciding_curves.trajectory(curves, _stands_for(claim), error, _limit(claim))
     return stated(pool, claim, {claim.experiment: groups}, distance, details=details, **given)
@@ -53,17 +54,16 @@ def trajectory(pool: Pool, claim: TrajectoryClaim) -> Row:
 def _limit(claim: TrajectoryClaim) -> float:
     """Return the margin of the curve's last point."""
     last = float(_stands_for(claim)[-1])
-    return statistics.margin(last) if claim.curve.endswith("acc_pct") else max(0.1 * last, 0.5 * 10.0**-claim.decimals)
+    return statistics.margin(last) if claim.curve.endswith("acc_pct") else max(0.1 * last, half_unit(claim.decimals))
 
 
 def _stands_for(claim: TrajectoryClaim) -> np.ndarray:
-    # A number cut off at its last digit stands for the middle of its unit.
-    return np.array(claim.values) + (0.5 * 10.0**-claim.decimals if claim.rounding == "floor" else 0.0)
+    return np.array([middle(value, claim.decimals, claim.rounding) for value in claim.values])
 
 
 def _within(claim: TrajectoryClaim, far: np.ndarray) -> str:
-    half = 0.5 * 10.0**-claim.decimals
-    share = f"{100 * (far <= np.array(claim.errors) + half + 1e-9).mean():.0f} % of the points lie within"
+    half = half_unit(claim.decimals)
+    share = f"{100 * (far <= np.array(claim.errors) + half + SLACK).mean():.0f} % of the points lie within"
     share += f" {_short(claim.digitising + half)} of the published ones"
     errors = [f"digitising {_short(claim.digitising)}", f"rounding {_short(half)}"]
     if claim.digitising_first:

@@ -1,5 +1,6 @@
 """Claims that arithmetic decides, on the network or on the images of CIFAR-10; and those that no run decides."""
 
+from repro.judge.printed import prints_as
 from repro.judge.rows import Row, Verdict, row
 from repro.spec import cifar, counting
 from repro.spec.schema import CountClaim, DataClaim, Report, UntestableClaim
@@ -19,7 +20,7 @@ def data(report: Report, claim: DataClaim) -> Row:
 def _exact(
     report: Report, claim: CountClaim | DataClaim, ours: float, part: str | None, experiment: str | None = None
 ) -> Row:
-    equal = abs(ours - claim.value) <= 0.5 * 10.0**-claim.decimals + 1e-9
+    equal = prints_as(claim.value, claim.decimals, "nearest", ours)
     return row(
         report, claim, "equal" if equal else "not equal", experiment=experiment, metric=claim.quantity,
         published=claim.value, reference=claim.value, decimals=claim.decimals, ours=ours,

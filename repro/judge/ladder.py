@@ -6,6 +6,7 @@ Claims of one kind, metric, value and place are readings of one number, so they 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from repro.judge.printed import prints_as
 from repro.judge.rows import Row
 from repro.spec.schema import Report
 from repro.spec.sourcing import SOURCES, source_of
@@ -42,11 +43,12 @@ def ladders(report: Report, rows: Iterable[Row]) -> list[Ladder]:
     """Return a ladder for each number that the report prints, and for each other claim, in the file's order."""
     groups: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
-        groups.setdefault(_number(row), []).append(row)
+        groups.setdefault(number_of(row), []).append(row)
     return [_ladder(report, sorted(group, key=lambda row: not row.headline)) for group in groups.values()]
 
 
-def _number(row: Row) -> tuple[object, ...]:
+def number_of(row: Row) -> tuple[object, ...]:
+    """Return what tells a report's published numbers apart: readings of one have the same; any other claim its own."""
     if row.kind in _NUMBERS and row.published is not None:
         return row.kind, row.metric, row.published, row.decimals, row.where
     return (row.claim,)
@@ -82,8 +84,5 @@ def same(row: Row, value: float, decimals: int) -> bool | None:
     """
     if row.published is None:
         return None
-    digits = min(decimals, row.decimals)
-    slack = 1e-9  # of decimal fractions as floats; an exact half may have been rounded either way
-    if row.rounding == "floor" and decimals >= row.decimals:
-        return -slack <= value - row.published < 10.0**-row.decimals - slack
-    return abs(value - row.published) <= 0.5 * 10.0**-digits + slack
+    rounding = row.rounding if decimals >= row.decimals else "nearest"
+    return prints_as(row.published, min(decimals, row.decimals), rounding, value)

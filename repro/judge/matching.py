@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from repro.judge.records import Groups, Read, choose, means
-from repro.record import RunRecord
+from repro.record import RunRecord, differences, drift
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def match(a: Sequence[RunRecord], b: Sequence[RunRecord], folds: tuple[int | Non
     ours, theirs = _by_key(a), _by_key(b)
     pairs = {key: _pair(ours[key], theirs[key]) for key in sorted(ours.keys() & theirs.keys())}
     same = {key for key, (one, other) in pairs.items() if same_finals(one, other)}
-    drifted = sum(one.env_class == other.env_class for key, (one, other) in pairs.items() if key not in same)
+    drifted = sum(bool(drift(*pair)) for pair in pairs.values())
     return Match(
         tuple(pairs[key][0] if key in pairs else group[0] for key, group in ours.items()),
         tuple(pairs[key][1] if key in pairs else group[0] for key, group in theirs.items()),
@@ -79,12 +79,6 @@ def _pair(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> tuple[RunRecord, Ru
 
 
 def same_finals(a: RunRecord, b: RunRecord) -> bool:
-    """Whether two runs ended alike: the same state, and every final number that both have equal to the last bit."""
-    both = [(p, m) for p, final in a.finals.items() for m in final if m in b.finals.get(p, {})]
-    if not both:
-        return a.to_bytes() == b.to_bytes()
-    return a.state == b.state and all(_equal(a.finals[p][m], b.finals[p][m]) for p, m in both)
-
-
-def _equal(a: float | None, b: float | None) -> bool:
-    return a == b or (a != a and b != b)  # NaN, which a run that diverged has, differs from itself
+    """Whether two runs ended alike: no difference, and numbers that tell it; without any, the same record."""
+    shared = any(final.keys() & b.finals.get(protocol, {}).keys() for protocol, final in a.finals.items())
+    return not differences(a, b) if shared else a.to_bytes() == b.to_bytes()

@@ -6,6 +6,7 @@ from typing import Any
 
 from repro.judge import deciding, statistics
 from repro.judge.orders import ORDER_PROTOCOLS, order_spread
+from repro.judge.printed import half_unit, reference
 from repro.judge.records import Groups, Pool, environment, incomplete, means, number, together
 from repro.judge.rows import ENOUGH_RUNS, Row, RunValue, Verdict, row
 from repro.judge.swing import swing
@@ -19,7 +20,7 @@ def measured(pool: Pool, claim: MeasuredClaim) -> Row:
     """Set a measured number beside the runs: n seeds, each one run or the mean of its folds."""
     given: dict[str, Any] = {
         "experiment": claim.experiment, "protocol": claim.protocol, "epoch": claim.epoch, "metric": claim.metric,
-        "published": claim.value, "reference": _reference(claim), "decimals": claim.decimals,
+        "published": claim.value, "reference": reference(claim), "decimals": claim.decimals,
         "rounding": claim.rounding, "what": f"fold {claim.fold}" if claim.fold else "",
     }  # fmt: skip
     if claim.experiment is None:
@@ -36,7 +37,7 @@ def measured(pool: Pool, claim: MeasuredClaim) -> Row:
     mean = fmean(values)
     return row(
         pool.report, claim, "measured", why, ours=mean, sd=stdev(values) if len(values) > 1 else None,
-        difference=mean - _reference(claim), n=len(values),
+        difference=mean - reference(claim), n=len(values),
         declared=together(run.declared for run in runs if run.value is not None),
         verdict=_verdict(pool, claim, groups, values, runs), **given,
     )  # fmt: skip
@@ -48,7 +49,7 @@ def _verdict(
     """Judge full-protocol runs; a run that has no value, as one that diverged, leaves the verdict open."""
     if pool.profile != "full" or claim.experiment is None:
         return None
-    half, published = 0.5 * 10.0**-claim.decimals, _reference(claim)
+    half, published = half_unit(claim.decimals), reference(claim)
     recipe = pool.report.experiments[claim.experiment].recipe
     networks = len(folds_of(recipe)) if claim.fold is None else 1
     if claim.metric == "acc_pct":
@@ -87,7 +88,7 @@ def _expected(recipe: Recipe, claim: MeasuredClaim) -> _Expected:
     ours of each seed, so that the spread of runs holds them; what is left to add is that theirs were fewer. Running
     training accuracies are over the same 50,000 images but for the split.
     """
-    percent, split = _reference(claim), recipe.data.split
+    percent, split = reference(claim), recipe.data.split
     if claim.protocol in ("val", "val_augmented"):
         sd = statistics.sample_sd(percent, split.val)
         own = max(sd**2 - statistics.jordan_sd(percent, split.val) ** 2, 0.0)
@@ -123,11 +124,6 @@ def _run_value(claim: MeasuredClaim, record: RunRecord, declared: str) -> RunVal
 
 def _value(claim: MeasuredClaim, record: RunRecord) -> float | None:
     return number(record.value(claim.protocol, claim.metric, claim.epoch))
-
-
-def _reference(claim: MeasuredClaim) -> float:
-    # A number cut off at its last digit stands for the middle of [value, value + 1 unit).
-    return claim.value + (0.5 * 10.0**-claim.decimals if claim.rounding == "floor" else 0.0)
 
 
 def _missing(runs: tuple[RunValue, ...]) -> str:

@@ -6,6 +6,7 @@ from math import sqrt
 import numpy as np
 from scipy.special import gammaln
 
+from repro.judge.printed import prints_as
 from repro.judge.records import number
 from repro.judge.rows import OrderSpread
 from repro.spec.schema import MeasuredClaim
@@ -14,7 +15,7 @@ from repro.spec.schema import MeasuredClaim
 ORDER_PROTOCOLS = ("last_batch", "batch_mean")
 
 
-def order_spread(final: Mapping[str, float], claim: MeasuredClaim | None = None) -> OrderSpread | None:
+def order_spread(final: Mapping[str, float], claim: MeasuredClaim) -> OrderSpread | None:
     """Return a run's spread over random test orders from its `last_batch` or `batch_mean` entry, if it holds one.
 
     With `n`, `correct` and `total` the distribution is the hypergeometric one: a last batch of n images is a
@@ -29,7 +30,8 @@ def order_spread(final: Mapping[str, float], claim: MeasuredClaim | None = None)
         return None
     hits, chances = _hypergeometric(total, correct, n)
     below = chances.cumsum()
-    counts = tuple(k for k in range(n + 1) if _prints_as(claim, 100 * k / n)) if claim else ()
+    printed = (claim.value, claim.decimals, claim.rounding)
+    counts = tuple(k for k in range(n + 1) if prints_as(*printed, 100 * k / n))
     return OrderSpread(
         mean_pct=100 * correct / total,
         sd_pct=100 * _sd(total, correct, n) / n,
@@ -38,7 +40,7 @@ def order_spread(final: Mapping[str, float], claim: MeasuredClaim | None = None)
         correct=correct,
         total=total,
         counts=counts,
-        chance=float(chances[np.isin(hits, counts)].sum()) if claim else None,
+        chance=float(chances[np.isin(hits, counts)].sum()),
         low=int(hits[np.searchsorted(below, 0.025)]),
         high=int(hits[np.searchsorted(below, 0.975)]),
     )
@@ -60,10 +62,3 @@ def _sd(total: int, correct: int, n: int) -> float:
     # In closed form: SciPy takes the kurtosis along, which divides by zero where the batch is all there is.
     p = correct / total
     return sqrt(n * p * (1 - p) * (total - n) / (total - 1)) if total > 1 else 0.0
-
-
-def _prints_as(claim: MeasuredClaim, percent: float) -> bool:
-    unit = 10.0**-claim.decimals
-    if claim.rounding == "floor":
-        return claim.value - 1e-9 <= percent < claim.value + unit - 1e-9
-    return abs(percent - claim.value) <= unit / 2 + 1e-9

@@ -8,6 +8,7 @@ from math import exp, log
 from statistics import fmean, median, stdev
 from typing import Any, NamedTuple
 
+from repro.judge.printed import half_unit
 from repro.judge.records import Pool
 from repro.judge.rows import Row, Verdict, row
 from repro.judge.statistics import Interval, equivalence, interval, log_ratios
@@ -90,7 +91,7 @@ def verdict(found: Interval, published: float | None = None, decimals: int = 2) 
     """
     if published is None:
         return _alone(found)
-    half = 0.5 * 10.0**-decimals
+    half = half_unit(decimals)
     limit = log(ALIKE) + (log(published + half) - log(max(published - half, half))) / 2
     away = interval(found.d - log(published), found.se, found.nu)
     said = f"{_shown(found)}, published {published:.{decimals}f} with a margin of {100 * (exp(limit) - 1):.1f} %"

@@ -14,12 +14,17 @@ class Difference(NamedTuple):
 
 
 def drift(one: RunRecord, other: RunRecord) -> list[Difference]:
-    """Return what two records of one key and class end otherwise in; nothing for other keys or classes (replicates).
-
-    Compared are the state and the final numbers that both have, to the last bit: last epoch's accuracy first.
-    """
+    """Return what two records of one key and class end otherwise in; nothing for other keys or classes (replicates)."""
     if (one.run_key, one.env_class) != (other.run_key, other.env_class):
         return []
+    return differences(one, other)
+
+
+def differences(one: RunRecord, other: RunRecord) -> list[Difference]:
+    """Return where two records' ends differ: state, and the final numbers that both have, to the last bit.
+
+    The last epoch's accuracy comes first.
+    """
     found = [] if one.state == other.state else [Difference("state", one.state, other.state)]
     for protocol in sorted(one.finals.keys() & other.finals.keys(), key=lambda name: (name != "last", name)):
         ours, theirs = one.finals[protocol], other.finals[protocol]

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from repro.judge import printed
 from repro.spec.schema import Claim, MeasuredClaim, Report
 
 #: test images of CIFAR-10
@@ -52,19 +53,9 @@ def tables_of(claim: Claim) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_TABLE.findall(claim.where)))
 
 
-def half_unit(claim: MeasuredClaim) -> float:
-    """Return half of the last printed digit's unit."""
-    return 0.5 * 10.0**-claim.decimals
-
-
-def middle(claim: MeasuredClaim) -> float:
-    """Return what the printed number stands for: itself, or the middle of [91, 92) for 91 cut off."""
-    return claim.value + half_unit(claim) if claim.rounding == "floor" else claim.value
-
-
 def prints_as(claim: MeasuredClaim, value: float) -> bool:
     """Say whether a number would be printed as the claim's value."""
-    return abs(value - middle(claim)) <= half_unit(claim) + 1e-9
+    return printed.prints_as(claim.value, claim.decimals, claim.rounding, value)
 
 
 def shown(claim: MeasuredClaim) -> str:

@@ -4,16 +4,17 @@ from collections.abc import Iterator
 
 from scipy.special import betaincinv
 
-from repro.judge.preflight.finding import TEST, Finding, measured, middle, prints_as, shown
+from repro.judge.preflight.finding import TEST, Finding, measured, prints_as, shown
+from repro.judge.printed import reference
 from repro.spec.schema import MeasuredClaim, Report
 
 #: at most so many images make a percentage coarse
 FEW = 200
 
 
-def clopper_pearson(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Return the exact confidence interval of a share, in percent (Clopper and Pearson 1934)."""
-    tail = (1 - level) / 2
+def clopper_pearson(hits: int, n: int) -> tuple[float, float]:
+    """Return the exact 95 % confidence interval of a share, in percent (Clopper and Pearson 1934)."""
+    tail = 0.025
     low = float(betaincinv(hits, n - hits + 1, tail)) if hits else 0.0
     high = float(betaincinv(hits + 1, n - hits, 1 - tail)) if hits < n else 1.0
     return 100 * low, 100 * high
@@ -21,7 +22,7 @@ def clopper_pearson(hits: int, n: int, level: float = 0.95) -> tuple[float, floa
 
 def hits_of(claim: MeasuredClaim, n: int) -> int | None:
     """Return the images of n that print as the claim's percentage, None where no whole number does."""
-    nearest = round(middle(claim) * n / 100)
+    nearest = round(reference(claim) * n / 100)
     return nearest if prints_as(claim, 100 * nearest / n) else None
 
 

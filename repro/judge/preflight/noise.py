@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from repro.judge.preflight.finding import Finding, measured, names, shown, tables_of
+from repro.judge.printed import half_unit
 from repro.judge.statistics import jordan_sd, least_difference
 from repro.spec.schema import MeasuredClaim, OrderClaim, Report
 
@@ -42,12 +43,12 @@ def noise_floor(report: Report) -> Iterator[Finding]:
 
 def _pair(report: Report, claim: OrderClaim) -> tuple[float, float] | None:
     """Return the printed values, higher and lower, whose difference is the claim's gap."""
-    unit = 10.0**-claim.decimals
     values = [
         [c.value for c in measured(report) if c.experiment == name and c.protocol == claim.protocol]
         for name in (claim.higher, claim.lower)
     ]
-    fits = [(high, low) for high in values[0] for low in values[1] if abs(high - low - (claim.gap or 0)) < unit / 2]
+    half, gap = half_unit(claim.decimals), claim.gap or 0
+    fits = [(high, low) for high in values[0] for low in values[1] if abs(high - low - gap) < half]
     return fits[0] if fits else None
 
 

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-from repro.judge.preflight.finding import TEST, TRAIN, Finding, half_unit, measured, middle, names, shown
+from repro.judge.preflight.finding import TEST, TRAIN, Finding, measured, names, shown
+from repro.judge.printed import ends, reference
 from repro.spec.schema import MeasuredClaim, Report, Sentence, TrajectoryClaim, UntestableClaim
 
 _STEADY = re.compile(r"steadily|throughout|in every epoch", re.IGNORECASE)
@@ -26,7 +27,9 @@ def maxima(report: Report) -> Iterator[Finding]:
         above = [
             c
             for c in measured(report)
-            if c.experiment == experiment and c.protocol in _ON_CURVE and c.value - half_unit(c) > high
+            if c.experiment == experiment
+            and c.protocol in _ON_CURVE
+            and ends(c.value, c.decimals, c.rounding)[0] > high
         ]
         if not above:
             continue
@@ -41,7 +44,7 @@ def maxima(report: Report) -> Iterator[Finding]:
             + f", at epoch {curve.epochs[curve.values.index(best)]}."
         )
         numbers: dict[str, float | int | str] = {
-            "highest_point": best, "at_most": high, "printed": max(middle(c) for c in above),
+            "highest_point": best, "at_most": high, "printed": max(reference(c) for c in above),
             "last_epoch": max(c.epochs[-1] for c in of_it),
         }  # fmt: skip
         title = "A printed accuracy lies above the published curve"
@@ -51,9 +54,8 @@ def maxima(report: Report) -> Iterator[Finding]:
 
 def _top(curve: TrajectoryClaim) -> float:
     """Return the highest accuracy that the curve's highest point may stand for."""
-    unit = 10.0**-curve.decimals
     highest = max(map(sum, zip(curve.values, curve.errors, strict=True)))
-    return highest + (unit if curve.rounding == "floor" else unit / 2)
+    return ends(highest, curve.decimals, curve.rounding)[1]
 
 
 def steady(report: Report) -> Iterator[Finding]:

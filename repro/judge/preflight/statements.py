@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 from itertools import combinations, pairwise
 
-from repro.judge.preflight.finding import Finding, half_unit, measured, middle, prints_as, shown, slug, tables_of
+from repro.judge.preflight.finding import Finding, measured, shown, slug, tables_of
+from repro.judge.printed import SLACK, half_unit, reference
 from repro.spec import counting, solver
 from repro.spec.network import ResNet
 from repro.spec.schema import MeasuredClaim, Report, TrendClaim
@@ -30,7 +31,7 @@ def trends(report: Report) -> Iterator[Finding]:
         if len(points) < len(found):
             continue
         sign = 1 if claim.direction == "rising" else -1
-        against = [(a, b) for a, b in pairwise(points) if sign * (middle(b) - middle(a)) <= 0]
+        against = [(a, b) for a, b in pairwise(points) if sign * (reference(b) - reference(a)) <= 0]
         if against:
             row = ", ".join(f"{shown(c)} (`{c.experiment}`)" for c in points)
             steps = " and ".join(f"from {shown(a)} to {shown(b)}" for a, b in against)
@@ -127,9 +128,8 @@ def told_twice(report: Report) -> Iterator[Finding]:
             if _in_report(prose.where):
                 pairs.setdefault((prose.value, table.value), (prose, table))
     for number, (prose, table) in enumerate(pairs.values(), 1):
-        fits = prints_as(prose, table.value) or abs(middle(prose) - middle(table)) <= half_unit(prose) + half_unit(
-            table
-        )
+        reach = half_unit(prose.decimals) + half_unit(table.decimals) + SLACK
+        fits = abs(reference(prose) - reference(table)) <= reach
         lines.append(
             f"{shown(prose)} ({prose.where}) and {shown(table)} ({table.where}), "
             + ("which agree to the digits of the coarser" if fits else "which do not agree by rounding")

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from repro.judge.preflight.finding import TEST, Finding, half_unit, measured, prints_as, shown, whole
+from repro.judge.preflight.finding import TEST, Finding, measured, prints_as, shown, whole
+from repro.judge.printed import half_unit
 from repro.judge.statistics import batch_mean_sd
 from repro.spec.schema import ConfusionClaim, MeasuredClaim, Report
 
@@ -80,6 +81,6 @@ def _apart(report: Report, claim: MeasuredClaim, percent: float) -> str:
     apart = abs(claim.value - percent)
     batch = report.experiments[claim.experiment or ""].recipe.budget.batch_size
     sd = batch_mean_sd(percent, batch)
-    if claim.protocol == "batch_mean" and sd and apart <= 1.96 * sd + half_unit(claim):
+    if claim.protocol == "batch_mean" and sd and apart <= 1.96 * sd + half_unit(claim.decimals):
         return f"{apart:.2f} points off, within the spread of a mean over batches ({sd:.2f})"
     return f"{apart:.2f} points off, more than rounding" + (f" or a mean over batches ({sd:.2f})" if sd else "")
