@@ -10,13 +10,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from repro.errors import UserError
 from repro.record import RECORD_BYTES, RunRecord, check_sound, read_bounded, write_atomically
-
-if TYPE_CHECKING:
-    from repro.track import Tracker
 
 SCHEMA = 1
 LIST_BYTES, EXTRA_BYTES = 16 << 20, 256 << 20  # most that is read of a file
@@ -143,15 +140,13 @@ def _sound(record: RunRecord, name: str) -> None:
 def import_into(
     folder: Path,
     home: Path,
-    tracker: "Tracker | None",
-    notes: Callable[[RunRecord], dict[str, Any]] = lambda record: {},
     on_new: Callable[[RunRecord, list[RunRecord]], object] = lambda record, known: None,
 ) -> tuple[int, int]:
-    """Take a bundle's records into the state folder and, with a tracker, into MLflow; returns (new, known).
+    """Take a bundle's records into the state folder; returns (new, known).
 
     A record lands at `<home>/runs/<run_key>/record.json`, or beside another record or an unfinished run of its
-    key as `record-<sha8>.json`. Importing twice is importing once. `notes` gives a record's texts for MLflow.
-    `on_new` is told of each new record, and of those of its key that were here before.
+    key as `record-<sha8>.json`. Importing twice is importing once. `on_new` is told of each new
+    record, and of those of its key that were here before.
     """
     members, new = list(load(folder)), 0
     for record, extras in members:  # before the first is written
@@ -163,9 +158,6 @@ def import_into(
         if _land(record, extras, place):
             new += 1
             on_new(record, known)
-    for record, extras in members if tracker else ():
-        assert tracker is not None
-        tracker.project(record, extras=extras, notes=notes(record))
     return new, len(members) - new
 
 
@@ -180,7 +172,7 @@ def _land(record: RunRecord, extras: dict[str, Path], place: Path) -> bool:
     if any(path.read_bytes() == data for path in place.glob("record*.json")):
         return False
     prefix = ""
-    if (place / "record.json").exists() or (place / "journal.jsonl").exists():
+    if any((place / name).exists() for name in ("record.json", "journal.jsonl", "attempts.json")):
         prefix = f"record-{sha256(data).hexdigest()[:8]}-"
     for name, source in extras.items():
         write_atomically(_own(place / f"{prefix}{name}"), source.read_bytes())

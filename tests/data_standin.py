@@ -30,7 +30,8 @@ class Standin:
         self.arrays = {}
         for split in ("train", "test"):
             x, y = getattr(data, f"x_{split}"), getattr(data, f"y_{split}")
-            picked = rng.permutation(sample.select(y, EACH[split]))
+            first = [np.flatnonzero(y == label)[: EACH[split]] for label in range(10)]  # of each class
+            picked = rng.permutation(np.sort(np.concatenate(first)))
             self.arrays |= {f"x_{split}": x[picked], f"y_{split}": y[picked]}
             found = identity.fingerprint(identity.digests(x[picked], y[picked]))
             monkeypatch.setattr(identity, f"FULL_{split.upper()}", found)

@@ -14,7 +14,7 @@ from test_engine import AUGMENTED, SGD, HostSyncs, a_run, comparable, options, s
 
 from repro import run as runner
 from repro.augment import ops
-from repro.bench.operations import count
+from repro.bench.operations import Operations
 from repro.data import sample
 from repro.models import half, norm
 from repro.models.resnet import ResNet
@@ -34,6 +34,13 @@ MINOR = ".".join(torch.__version__.split(".")[:2])
 #: the networks of the reports' headlines, and one of VGG with batch norms
 ARMS = ("chen2024/resnet68", "chiu2023/baseline80", "geng2022/augmix500", "shamooun2022/released", "zhang2023/final",
         "zhang2023/vgg-a-bn")  # fmt: skip
+
+
+def count(step):
+    """Return how often each operation is dispatched while `step` runs."""
+    with Operations() as operations:
+        step()
+    return operations.seen
 
 
 def a_step(name, precision):

@@ -137,8 +137,8 @@ def test_a_bundle_is_shown_with_its_files(home, tmp_path, make_record):
     record, extra = make_record(epochs=3, images=200), tmp_path / "probabilities.npz"
     extra.write_bytes(b"probabilities")
     bundle.export([(record, {"probabilities.npz": extra})], tmp_path / "bundle")
-    assert import_bundle(home, tmp_path / "bundle", offline=False) == (1, 0)
-    assert import_bundle(home, tmp_path / "bundle", offline=False) == (0, 1)
+    assert import_bundle(home, tmp_path / "bundle", tmp_path / "reports") == (1, 0)
+    assert import_bundle(home, tmp_path / "bundle", tmp_path / "reports") == (0, 1)
     assert [p.read_bytes() for p in home.glob("artifacts/**/probabilities.npz")] == [b"probabilities"]
     assert names(Tracker(home), "experiment") == ["resnet68"]
 

@@ -29,21 +29,15 @@ Kernel = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def apply(
-    images: torch.Tensor,
-    code: torch.Tensor,
-    magnitude: torch.Tensor,
-    matrix: torch.Tensor,
-    warp: Kernel,
-    subsets: bool | None = None,
+    images: torch.Tensor, code: torch.Tensor, magnitude: torch.Tensor, matrix: torch.Tensor, warp: Kernel
 ) -> torch.Tensor:
     """Apply one operation to each image: uint8 (B, 3, 32, 32) -> uint8 (B, 3, 32, 32), contiguous.
 
-    `code` (B,) integer, `magnitude` (B,) float64, `matrix` (B, 6) as `warp` wants it. With `subsets` (the CPU's
-    default) an operation runs on its images only, which on an accelerator would wait for the host; without, on all
-    images, and its images are kept.
+    `code` (B,) integer, `magnitude` (B,) float64, `matrix` (B, 6) as `warp` wants it. On the CPU
+    an operation runs on its images only, which on an accelerator would wait for the host; there on all images, and its
+    images are kept.
     """
-    if subsets is None:
-        subsets = images.device.type == "cpu" and not _WHOLE.get()
+    subsets = images.device.type == "cpu" and not _WHOLE.get()
     flat = images.flatten(2).contiguous()
     out = flat.clone()
     warped = torch.stack([code == CODE[name] for name in WARPED]).any(0)

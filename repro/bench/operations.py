@@ -4,7 +4,6 @@ On an accelerator each of them is a launch or a few, unless a graph replays them
 """
 
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -26,10 +25,3 @@ class Operations(TorchDispatchMode):
         if not func.is_view and name not in NO_WORK:
             self.seen[name] += 1
         return func(*args, **(kwargs or {}))
-
-
-def count(step: Callable[[], object]) -> Counter[str]:
-    """Return how often each operation is dispatched while `step` runs; views and the like are left out."""
-    with Operations() as operations:
-        step()
-    return operations.seen

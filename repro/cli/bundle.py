@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from repro.cli.options import home, offline_option
+from repro.cli.options import home, offline_option, reports_option
 
 
 @click.group()
@@ -25,7 +25,8 @@ def bundle_export(folder: Path) -> None:
 @bundle.command("import")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @offline_option
-def bundle_import(folder: Path, offline: bool) -> None:
+@reports_option
+def bundle_import(folder: Path, offline: bool, reports_dir: Path) -> None:
     """Import the runs of FOLDER, into MLflow too; importing twice changes nothing.
 
     A run with other final numbers than one here of the same key and class of environment is reported; nothing is
@@ -33,5 +34,5 @@ def bundle_import(folder: Path, offline: bool) -> None:
     """
     from repro import suite
 
-    new, known = suite.import_bundle(home(), folder, offline, say=click.echo)
+    new, known = suite.import_bundle(home(), folder, reports_dir, offline, say=click.echo)
     click.echo(f"{folder}: {new} new, {known} already here")

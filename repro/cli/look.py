@@ -147,7 +147,7 @@ def report(profile: str, out: Path | None, from_mlflow: bool, letter: str | None
         return
     from repro import suite
 
-    served = os.environ.get("MLFLOW_TRACKING_URI", "").startswith(("http://", "https://"))
+    served = os.environ.get("MLFLOW_TRACKING_URI", "").strip().startswith(("http://", "https://"))
     paths = suite.write_pages(profile, home(), reports_dir, out, from_mlflow=from_mlflow or served)
     for path in paths:
         if path.suffix == ".md":

@@ -52,7 +52,7 @@ def _arrays(path: Path, wanted: Mapping[str, tuple[int, ...]]) -> dict[str, np.n
                     with archive.open(held[name]) as file:
                         found[name] = read_array(file, f"{path}: {name}", shape)
             return found
-    except UserError:
+    except (UserError, PermissionError):  # what may not be read is not damaged
         raise
     except _BROKEN as error:
         reason = "arrays of Python objects" if "Object arrays" in str(error) else str(error) or type(error).__name__

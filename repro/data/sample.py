@@ -24,19 +24,6 @@ def load() -> Dataset:
     return Dataset("cifar10-sample", x_train, y_train, x_test, y_test, train, test)
 
 
-def select(y: np.ndarray, per_class: int) -> np.ndarray:
-    """Return the indices of the first `per_class` images of each class, in order."""
-    return np.sort(np.concatenate([np.flatnonzero(y == label)[:per_class] for label in range(10)]))
-
-
-def write(x: np.ndarray, y: np.ndarray, folder: Path, name: str) -> None:
-    """Write images as one lossless WebP mosaic, row by row, labels as digits beside it."""
-    rows = len(x) // COLUMNS
-    mosaic = x.reshape(rows, COLUMNS, 32, 32, 3).transpose(0, 2, 1, 3, 4).reshape(rows * 32, COLUMNS * 32, 3)
-    Image.fromarray(mosaic).save(folder / f"{name}.webp", lossless=True, quality=100, method=6, exact=True)
-    (folder / f"{name}.txt").write_text("".join(map(str, y.tolist())) + "\n")
-
-
 def _split(name: str) -> tuple[np.ndarray, np.ndarray]:
     mosaic = np.asarray(Image.open(FOLDER / f"{name}.webp").convert("RGB"))
     rows = mosaic.shape[0] // 32

@@ -9,6 +9,9 @@ import numpy as np
 
 from repro.plots.style import STYLE, new_figure, plain, to_bytes
 
+#: white pixels between images
+GAP = 4
+
 
 @dataclass(frozen=True)
 class Block:
@@ -45,9 +48,9 @@ def gallery_png(blocks: Sequence[Block], rows: Sequence[str], zoom: int = 2) -> 
         return to_bytes(figure, "png")
 
 
-def _tiles(images: np.ndarray, zoom: int, gap: int = 4) -> np.ndarray:
+def _tiles(images: np.ndarray, zoom: int) -> np.ndarray:
     """Lay (rows, columns, 32, 32, 3) out as one picture, enlarged by repeating pixels, with white between."""
     large = images.repeat(zoom, axis=2).repeat(zoom, axis=3)
-    framed = np.pad(large, [(0, 0), (0, 0), (0, gap), (0, gap), (0, 0)], constant_values=255)
+    framed = np.pad(large, [(0, 0), (0, 0), (0, GAP), (0, GAP), (0, 0)], constant_values=255)
     rows, columns, high, wide, _ = framed.shape
     return framed.transpose(0, 2, 1, 3, 4).reshape(rows * high, columns * wide, 3)

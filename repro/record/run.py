@@ -81,6 +81,11 @@ class RunRecord:
         env = hashlib.sha256(self.env_class.encode()).hexdigest()[:8]
         return f"{self.experiments[0]}-s{self.seed}{fold}-{env}-{self.run_key[:8]}.json"
 
+    @property
+    def selection_metric(self) -> str:
+        """The curve that selects a checkpoint: the validation loss as the recipe measures it."""
+        return "val_augmented/loss" if "val_augmented/loss" in self.curves else "val/loss"
+
     def value(self, protocol: str, metric: str, epoch: int | None = None) -> float | None:
         """Return a protocol's metric, or None where this run did not measure it.
 
@@ -90,7 +95,7 @@ class RunRecord:
         if protocol.startswith("at_epoch:"):
             protocol, epoch = "test", int(protocol.removeprefix("at_epoch:"))
         elif protocol == "best_val_loss" and epoch is not None:
-            held_out = self.curves.get("val_augmented/loss", self.curves.get("val/loss", ()))
+            held_out = self.curves.get(self.selection_metric, ())
             if epoch > len(held_out):
                 return None
             protocol, epoch = "test", min(range(1, epoch + 1), key=lambda k: held_out[k - 1])

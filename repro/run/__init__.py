@@ -6,15 +6,13 @@ from repro.run.profiles import (
     FULL_TEST_IMAGES,
     FULL_TRAIN_IMAGES,
     LENGTHS,
-    SMOKE_SHORT,
     SMOKE_STEPS,
-    SMOKE_TEST,
     adapt,
     dataset_of,
     shortened,
     test_images,
 )
-from repro.run.records import identity, to_record
+from repro.run.records import identity
 from repro.run.starts import begin_anew, set_aside
 from repro.run.wiring import assemble, execute, optimizer_of, part_of
 
@@ -22,9 +20,7 @@ __all__ = [
     "FULL_TEST_IMAGES",
     "FULL_TRAIN_IMAGES",
     "LENGTHS",
-    "SMOKE_SHORT",
     "SMOKE_STEPS",
-    "SMOKE_TEST",
     "Options",
     "adapt",
     "assemble",
@@ -41,5 +37,4 @@ __all__ = [
     "set_aside",
     "shortened",
     "test_images",
-    "to_record",
 ]  # fmt: skip

@@ -17,7 +17,6 @@ from repro.spec.recipe import Model, Recipe
 from repro.spec.schema import PROTOCOLS, Experiment, Report
 
 KeyPath = tuple[str | int, ...]
-_RECIPE_KEYS = frozenset(Recipe.model_fields)
 CURVE_NAMES = [f"{curve}/{metric}" for curve in CURVES for metric in ("acc_pct", "loss")]
 #: what tells the models of our unions apart: a block's name, a claim's kind
 TAGS = ("kind", "name")
@@ -150,6 +149,12 @@ def _message(item: Any, path: KeyPath, here: Any, root: Any) -> tuple[KeyPath, s
             return path, f"unknown curve {given!r}; " + nearest(str(given), CURVE_NAMES)
         if path[-1] == "layer":
             return path, f"must be a row of the layer summary such as Conv2d-3 (found {_short(given)})"
+        if path[-1] == "factor" or path[-2:-1] == ("factor",):
+            return path, f"must be a key path of the recipe such as optim or data.split (found {_short(given)})"
+        if path == ("id",):
+            return path, f"must be 2 to 30 lower-case letters and digits, a letter first (found {_short(given)})"
+        if path[:1] == ("experiments",) and path[2:] == ("id",):  # the key that names the experiment
+            path = path[:2]
         return path, f"must be lower-case letters and digits, words joined by single hyphens (found {_short(given)})"
     message = item["msg"].removeprefix("Value error, ").replace(" after validation", "")
     for theirs, ours in _NOUNS.items():

@@ -34,7 +34,7 @@ def export_bundle(home: Path, folder: Path) -> int:
 
 
 def import_bundle(
-    home: Path, folder: Path, offline: bool, reports_dir: Path = Path("reports"), say: Say = print
+    home: Path, folder: Path, reports_dir: Path, offline: bool = False, say: Say = print
 ) -> tuple[int, int]:
     """Take a bundle's runs in, and project them to MLflow; return (new, known). Runs that drifted are said."""
     from repro import bundle
@@ -52,7 +52,7 @@ def import_bundle(
         elif gaps := next((gaps for other in beside if (gaps := drift(other, record))), []):
             say(_drifted(record, gaps))
 
-    counts = bundle.import_into(folder, home, None, on_new=on_new)
+    counts = bundle.import_into(folder, home, on_new)
     if tracker is not None:
         _project(reports, members, tracker, say)
         summarise(reports, home, reports_dir, [record for record, _ in members], tracker, say)

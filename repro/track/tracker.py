@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import UserError
-from repro.record import Entry, Journal, RunRecord, check_sound
+from repro.record import Journal, RunRecord, check_sound
 from repro.record.failpoints import reach
 from repro.track import owner, projection, summary
 from repro.track.connection import Connection, TrackingError
@@ -119,14 +119,13 @@ class Tracker(Connection):
     def project(
         self,
         record: RunRecord,
-        entries: Sequence[Entry] | None = None,
         extras: Mapping[str, Path] | None = None,
         notes: Mapping[str, Any] | None = None,
         live: Live | None = None,
     ) -> str:
         """Show a record in MLflow and return the run's id; a run that already shows these bytes is left alone.
 
-        Times come from `entries`, else from the journal among the extras, else from the record itself. `live`: the run
+        Times come from the journal among the extras, else from the record itself. `live`: the run
         where this process has logged its epochs, which then is not looked for.
         """
         check_sound(record, f"record {record.run_key}")
@@ -138,11 +137,10 @@ class Tracker(Connection):
                 if same and same.info.status != "RUNNING" and self.download(same.info.run_id, "record.json") == data:
                     return same.info.run_id
                 live = self._go_on(info, same) if same else self._begin(info, matching)
-        if entries is None and extras and "journal.jsonl" in extras:
-            entries = Journal(extras["journal.jsonl"]).read()
+        entries = Journal(extras["journal.jsonl"]).read() if extras and "journal.jsonl" in extras else []
         if not live.agrees(record):
             live.replace()
-        live.log(entries if entries and len(entries) == record.epochs_done else ())
+        live.log(entries if len(entries) == record.epochs_done else ())
         live.finish(record, extras)
         return live.run_id
 

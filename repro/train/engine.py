@@ -187,7 +187,7 @@ def measure(stepper: Stepper, held: Held, seed: int, epoch: int) -> tuple[torch.
     if len(held.val_index):
         labels = stepper.images.labels[held.val_index]
         measured["val"] = score(stepper.predict(stepper.images, held.val_index), labels)
-        if held.val_augmented and stepper.augment:
+        if held.val_augmented:
             drawn = held_out_draws(stepper, len(held.val_index), seed, epoch)
             measured["val_augmented"] = score(stepper.predict(stepper.images, held.val_index, drawn), labels)
     return logits, measured

@@ -7,7 +7,7 @@ import torch
 
 from repro import evaluate
 from repro.record import Entry
-from repro.train.engine import Fitted, Held, held_out_draws, rounded
+from repro.train.engine import Fitted, Held, held_out_draws, rounded, selection_metric
 from repro.train.step import Stepper
 
 #: deviations of the Gaussian noise under which test images are measured, pixels in [0, 1]
@@ -57,9 +57,8 @@ def finals(
     result["train_running"] = at(len(history), "train_running")
     if len(held.val_index):
         result["val"] = at(len(history), "val")
-        metric = "val_augmented/loss" if held.val_augmented and stepper.augment else "val/loss"
-        best = min(epochs, key=lambda k: history[k - 1][metric])
-        result["best_val_loss"]["epoch"] = best
+    if metric := selection_metric(held):
+        result["best_val_loss"]["epoch"] = min(epochs, key=lambda k: history[k - 1][metric])
     if stepper.augment:
         n_val = len(held.val_index)
         drawn = held_out_draws(stepper, n_val + len(labels), seed, 0)

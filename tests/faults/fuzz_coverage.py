@@ -134,7 +134,7 @@ def takes_bundle(bundle, home):
     before = sorted(home.rglob("*"))
     with watched(home):
         try:
-            import_into(bundle, home, None)
+            import_into(bundle, home)
         except UserError as error:
             said(error)
             assert sorted(home.rglob("*")) == before, "a bundle that is refused leaves nothing"

@@ -323,7 +323,7 @@ def test_an_export_writes_through_no_link(place, home, name):
     from repro.record import RunRecord
 
     bundle_of(place / "b", [record()])
-    import_into(place / "b", home, None)
+    import_into(place / "b", home)
     own = RunRecord.from_bytes(record())
     (place / "out").mkdir()
     (place / "out" / "bundle.json").write_text("{}")

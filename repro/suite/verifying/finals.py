@@ -36,8 +36,8 @@ def _chosen(subject: Subject) -> Places:
     for protocol, (name, best) in CHOSEN.items():
         if (epoch := subject.final(protocol, "epoch")) is None:
             continue
-        if protocol == "best_val_loss" and "val_augmented/loss" in subject.curves:
-            name = "val_augmented/loss"
+        if protocol == "best_val_loss":
+            name = subject.record.selection_metric
         key, curve = f"finals.{protocol}", subject.curves[name]
         if epoch != int(epoch) or not 1 <= epoch <= len(curve):
             yield f"{key}.epoch", f"{epoch:g}; expected a whole number from 1 to {len(curve)}"
