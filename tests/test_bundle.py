@@ -69,9 +69,9 @@ def test_an_export_leaves_other_folders_alone(tmp_path, members):
 
 def test_import_is_idempotent(bundle, members, tmp_path):
     home = tmp_path / "home"
-    assert import_into(bundle, home, None) == (2, 0)
+    assert import_into(bundle, home) == (2, 0)
     before = tree(home)
-    assert import_into(bundle, home, None) == (0, 2)
+    assert import_into(bundle, home) == (0, 2)
     assert tree(home) == before
     first = members[0][0]
     assert before[f"runs/{first.run_key}/record.json"] == first.to_bytes()
@@ -84,22 +84,24 @@ def test_another_record_of_a_key_goes_beside(make_record, tmp_path):
     place = home / "runs" / ours.run_key
     export([(ours, {})], tmp_path / "a")
     export([(ours, {}), *((record, {}) for record in others)], tmp_path / "b")
-    assert import_into(tmp_path / "a", home, None) == (1, 0)
-    assert import_into(tmp_path / "b", home, None) == (2, 1)
-    assert import_into(tmp_path / "b", home, None) == (0, 3)
+    assert import_into(tmp_path / "a", home) == (1, 0)
+    assert import_into(tmp_path / "b", home) == (2, 1)
+    assert import_into(tmp_path / "b", home) == (0, 3)
     assert (place / "record.json").read_bytes() == ours.to_bytes()
     for record in others:
         data = record.to_bytes()
         assert (place / f"record-{sha256(data).hexdigest()[:8]}.json").read_bytes() == data
 
 
-def test_a_run_that_trains_here_keeps_its_place(bundle, members, tmp_path):
+@pytest.mark.parametrize("begun", ["journal.jsonl", "attempts.json"])  # the second before its first epoch is done
+def test_a_run_that_trains_here_keeps_its_place(bundle, members, tmp_path, begun):
     place = tmp_path / "home" / "runs" / members[0][0].run_key
     place.mkdir(parents=True)
-    (place / "journal.jsonl").write_bytes(b"ours")
-    assert import_into(bundle, tmp_path / "home", None) == (2, 0)
+    (place / begun).write_bytes(b"ours")
+    assert import_into(bundle, tmp_path / "home") == (2, 0)
     assert not (place / "record.json").exists()
-    assert (place / "journal.jsonl").read_bytes() == b"ours"
+    assert (place / begun).read_bytes() == b"ours"
+    assert not [path for path in place.iterdir() if path.name != begun and not path.name.startswith("record-")]
     assert len(list(place.glob("record-????????.json"))) == 1
 
 
@@ -126,7 +128,7 @@ def test_a_run_that_trains_here_keeps_its_place(bundle, members, tmp_path):
 def test_a_bad_bundle_is_refused_whole(bundle, tmp_path, change, says):
     change(bundle)
     with pytest.raises(UserError, match=says):
-        import_into(bundle, tmp_path / "home", None)
+        import_into(bundle, tmp_path / "home")
     assert not (tmp_path / "home").exists()
 
 
@@ -141,7 +143,7 @@ def test_a_hostile_record_is_refused(make_record, tmp_path, change):
     member = {"file": "r.json", "sha256": sha256(data).hexdigest(), "extras": {}}
     relist(folder, lambda listed: listed["members"].append(member))
     with pytest.raises(UserError, match="not a sound run record"):
-        import_into(folder, tmp_path / "home", None)
+        import_into(folder, tmp_path / "home")
     assert not (tmp_path / "home").exists()
 
 
@@ -149,9 +151,9 @@ def test_import_shows_runs_in_mlflow_once(bundle, members, home):
     from repro.track import Tracker
 
     # First without MLflow, as --offline does; the next import makes up for it.
-    assert import_into(bundle, home, None) == (2, 0)
+    assert import_bundle(home, bundle, home / "reports", offline=True) == (2, 0)
     for _ in range(2):
-        assert import_into(bundle, home, Tracker(home), lambda record: {"published": "90 %"}) == (0, 2)
+        assert import_bundle(home, bundle, home / "reports") == (0, 2)
         assert {data for _, data in Tracker(home).records()} == {record.to_bytes() for record, _ in members}
         assert len(list(Tracker(home).records())) == 2
     names = {RunRecord.from_bytes(data).run_key for _, data in Tracker(home).records()}

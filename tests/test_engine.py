@@ -5,6 +5,7 @@ import json
 import math
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -448,6 +449,39 @@ def test_begin_anew_keeps_the_record(tmp_path):
     runner.begin_anew(run, tmp_path)
     kept = {path.read_bytes() for path in folder.iterdir()}
     assert kept == {record.to_bytes(), b"another"}
+
+
+def test_beginning_anew_goes_on_from_nothing_wherever_it_is_killed(tmp_path, monkeypatch):
+    """A kill between two deletions leaves no checkpoint without what says whose it was."""
+    run = a_run(PLAIN)
+    folder = folder_of(run, tmp_path)
+    names = ["attempts.json", "checkpoint-00003.pt", "checkpoint-00004.pt", "journal.jsonl", "probabilities.npz"]
+    for left in range(len(names)):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            (folder / name).write_bytes(b"x")
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", killed_after(left))
+            with pytest.raises(InterruptedError):
+                runner.begin_anew(run, tmp_path)
+        there = {path.name.split("-")[0] for path in folder.iterdir()}
+        assert "attempts.json" in there
+        assert "journal.jsonl" in there or "checkpoint" not in there
+    runner.begin_anew(run, tmp_path)
+    assert list(folder.iterdir()) == []
+
+
+def killed_after(deletions):
+    """Return a `Path.unlink` that ends with an error after so many deletions."""
+    unlink, left = Path.unlink, [None] * deletions
+
+    def delete(path):
+        if not left:
+            raise InterruptedError
+        left.pop()
+        unlink(path)
+
+    return delete
 
 
 @pytest.mark.parametrize("losses", [[2.3, math.nan, 1.5], [math.nan, 2.0], [1.0, 1.0, 0.9, 0.9]])

@@ -26,7 +26,7 @@ from repro.bench import scale_workers
 from repro.data import sample
 from repro.execute import calibration, closing, drawing, local, pool, process, worker, workload
 from repro.execute import thread as execute_thread
-from repro.execute.outcome import Job
+from repro.execute.outcome import Job, Outcome
 from repro.execute.workload import Speed
 from repro.progress import training
 from repro.record import Entry, Journal, RunRecord
@@ -34,7 +34,7 @@ from repro.run import Options, execute, folder_of
 from repro.spec import cost, counting
 from repro.spec.identity import runs_of
 from repro.spec.loading import load_all
-from repro.suite import forecasting, planning
+from repro.suite import concluding, forecasting, planning
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
@@ -610,3 +610,21 @@ def members(group):
     found = subprocess.run(["ps", "-eo", "pid,pgid,stat"], capture_output=True, text=True, check=True).stdout
     rows = [line.split() for line in found.splitlines()[1:]]
     return [pid for pid, pgid, stat in rows if int(pgid) == group and not stat.startswith("Z")]
+
+
+def test_a_batch_norm_of_one_value_is_told_in_a_sentence():
+    """PyTorch's own words for it, whatever the version."""
+    with pytest.raises(ValueError, match="per channel") as caught:
+        torch.nn.BatchNorm2d(3)(torch.zeros(1, 3, 1, 1))
+    assert "batch_size" in local.known(caught.value, Options(Path("home"), CPU, "fp32"))
+    assert local.known(ValueError("else"), Options(Path("home"), CPU, "fp32")) is None
+
+
+def test_the_table_of_a_request_says_what_diverged(place, home, make_record):
+    (run, other) = plan(home, seeds=(0, 1)).runs[:2]
+    lost = replace(make_record(epochs=1, images=200), state="diverged")
+    outcomes = [Outcome(run, "trained", lost), Outcome(other, "trained", make_record(epochs=1, images=200))]
+    said = []
+    assert concluding.conclude(outcomes, {}, said.append) == 0
+    assert said[-1] == "2 trained; 1 of these diverged"
+    assert len([line for line in said if "trained, diverged" in line]) == 1

@@ -13,6 +13,7 @@ from repro.judge.bracket import brackets
 from repro.judge.rows import Row, Verdict
 from repro.plots import cache as caching
 from repro.report import figures
+from repro.spec.loading import load_all
 
 LONG = "a-name-as-long-as-a-claim-of-ours-can-be"
 
@@ -281,3 +282,14 @@ def test_a_cache_that_cannot_be_written_changes_nothing(tmp_path):
     taken.write_text("no folder")
     draw = Counted()
     assert plots.cached(taken, draw, 1) == plots.cached(Path("/proc/none"), draw, 1) == draw(1)
+
+
+def test_a_single_folds_number_is_not_drawn_on_the_mean_over_folds():
+    report = load_all()["chiu2023"]
+    (arm,) = [arm for arm in figures.arms(report, [], "full") if "folds-clean" in arm.names]
+    asked = [claim for claim in report.claims if getattr(claim, "fold", None) and claim.experiment in arm.names]
+    assert asked
+    drawn = {(mark.metric, mark.value) for mark in figures.published_points(report, arm)}
+    whole = {claim.value for claim in report.claims if getattr(claim, "experiment", None) in arm.names
+             and getattr(claim, "value", None) is not None and getattr(claim, "fold", None) is None}  # fmt: skip
+    assert {value for _, value in drawn} <= whole

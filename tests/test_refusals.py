@@ -177,6 +177,7 @@ def no_validation(place):
 REFUSALS = {
     "unknown report": (nothing, ("run", "tinny"), ("tinny: no report 'tinny'", "did you mean 'tiny'?")),
     "unknown experiment": (nothing, ("run", "tiny/frist"), ("tiny/frist: no experiment 'frist'", "'first'")),
+    "experiment left out behind the slash": (nothing, ("run", "tiny/"), ("tiny/: no experiment '' in tiny", "first")),
     "nothing named": (nothing, ("run",), ("nothing to run", "--all")),
     "empty tier": (nothing, ("run", "tiny", "--tier", "long"), ("no experiment is of tier long", "repro list")),
     "no specs at all": (no_experiments, ("list",), ("experiments: holds no *.yaml; each report is one YAML there",)),
@@ -236,6 +237,28 @@ REFUSALS = {
     "fold of an experiment without folds": (
         edit("decimals: 1, headline", "decimals: 1, fold: 1, headline"), ("validate",),
         ("tiny.yaml:18: claims[0].fold: first has no fold of its own", "leave fold out"),
+    ),
+    "number in base 8": (
+        edit("epochs: 2,", "epochs: 0144,"), ("validate",), ("tiny.yaml:13: recipe.budget.epochs: YAML reads '0144'",),
+    ),
+    "number in base 60": (edit("epochs: 2,", "epochs: 1:40,"), ("validate",), ("YAML reads '1:40'", "write it out")),
+    "factor that is no key": (
+        claim("{id: o, kind: order, higher: first, lower: second, factor: [optim.momentun], where: Text}"),
+        ("validate",), ("tiny.yaml:20: claims[2].factor: no key 'optim.momentun' in the recipes of first and second",),
+    ),
+    "factor that is no key path": (
+        claim("{id: o, kind: order, higher: first, lower: second, factor: [learning_rate], where: Text}"),
+        ("validate",), ("claims[2].factor", "must be a key path of the recipe such as optim"),
+    ),
+    "digits of a small number": (
+        claim("{id: l, kind: loss, experiment: first, metric: loss, value: 0.00005, decimals: 4, where: Text}"),
+        ("validate",), ("claims[2].decimals: is 4, but value 5e-05 has 5; give as many",),
+    ),
+    "report id with a hyphen": (
+        edit("id: tiny", "id: my-report"), ("validate",), ("id: must be 2 to 30 lower-case letters and digits",),
+    ),
+    "experiment with an underscore": (
+        edit("  first:", "  base_line:"), ("validate",), ("experiments.base_line: must be lower-case letters",),
     ),
     "comparison of one with itself": (
         claim("{id: o, kind: order, higher: first, lower: first, where: Text}"), ("validate",),

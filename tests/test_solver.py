@@ -44,6 +44,11 @@ def test_solving_is_counting_backwards(target):
     assert set(solver.solve(target, among)) == {c for c in every if solver.count(c) == target}
 
 
+@pytest.mark.parametrize("target", [-1, 0, 2**63, 12_345_678_901_234_567_890, int(-1e300)])
+def test_counts_that_no_network_has_are_solved_by_none(target):
+    assert solver.solve(target, solver.Family(((16, 32, 64),), ((2, 2, 2),))) == []
+
+
 @pytest.mark.parametrize(
     ("report", "experiment", "printed", "words"),
     [

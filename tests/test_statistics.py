@@ -338,6 +338,30 @@ def test_confusion_matrices_of_one_more_run_and_of_another_network():
     assert deciding_curves.confusion(matrices(4, p, 0), 1000 * p).word == "not judged"
 
 
+def test_matrices_that_are_the_same_judge_nothing():
+    """As of runs that all diverged: how far one more would lie is not known."""
+    diverged = np.zeros((5, 10, 10))
+    diverged[:, :, 0] = 1000
+    for published in (diverged[0], 1000 * np.eye(10)):
+        verdict = deciding_curves.confusion(diverged, published)
+        assert (verdict.word, verdict.margin) == ("not judged", None)
+
+
+@pytest.mark.parametrize("percent", [100.5, 100.0, 0.0, -0.5])
+def test_a_mean_over_batches_of_all_or_none_has_no_spread(percent):
+    """100 cut off to whole percents stands for 100.5."""
+    assert statistics.batch_mean_sd(percent, 128) == 0
+
+
+def test_what_no_number_of_runs_decides_is_said():
+    few, all_of_them = judged(87.5, [85.0, 85.2, 85.1], images=16), judged(87.5, [85.0, 85.2, 85.1])
+    assert few.word == "inconclusive"
+    assert "with any number of runs" in few.why
+    assert "any number" not in all_of_them.why
+    many = judged(87.5, [85.0, 85.2, 85.1] * 1000, images=16)
+    assert many.high - many.d > many.margin
+
+
 def test_sentences_follow_their_indicators():
     def said(primary, *others):
         words = {"first": primary} | {f"other{i}": word for i, word in enumerate(others)}

@@ -439,6 +439,15 @@ def test_json_has_the_same_as_the_lines(folder, sound):
     assert set(plain["rules"]) == {rule.name for rule in RULES} | {"readable", "ledgers"}
 
 
+def test_elsewhere_than_in_the_repository_a_records_ledger_is_not_looked_up(folder, sound, tmp_path):
+    path = tmp_path / "away" / sound.file_name
+    path.parent.mkdir()
+    path.write_bytes(sound.to_bytes())
+    plain = json.loads(repro("verify", str(path), "--reports", str(tmp_path / "none"), "--json"))
+    assert plain["holds"]
+    assert [note for note in plain["notes"] if "no folder of ledgers" in note]
+
+
 def test_a_path_that_is_not_there_or_holds_no_record_is_the_users_mistake(tmp_path):
     assert "is not there" in repro("verify", str(tmp_path / "no.json"), code=2)
     assert "holds no record" in repro("verify", str(tmp_path), code=2)

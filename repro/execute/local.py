@@ -82,6 +82,11 @@ def known(error: Exception, options: Options) -> str | None:
             f"out of memory on {options.device} ({str(error).partition('. ')[0]}); train fewer runs side by side "
             f"(--concurrent, --devices) or end what else uses the device; {GOES_ON}"
         )
+    if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
+        return (
+            "a batch of one image leaves a batch norm a single value per channel, of which it can take no statistics; "
+            "choose a batch_size that leaves a last batch of two or more, or fewer stages"
+        )
     return environment.relaxed_only(error)
 
 

@@ -17,7 +17,7 @@ AGREEING = 0.8
 INSIDE = 0.9
 
 
-def ratio(ratios: Sequence[float], needed: int, word: str = "ratio") -> Verdict:
+def ratio(ratios: Sequence[float], needed: int) -> Verdict:
     """Judge that a ratio is above 1, from one value a seed: the 90 % interval of its logarithm."""
     found = statistics.log_ratios(ratios)
     if found is None or len(ratios) < needed:
@@ -25,7 +25,7 @@ def ratio(ratios: Sequence[float], needed: int, word: str = "ratio") -> Verdict:
             "inconclusive", f"{needed} seeds are needed, {len(ratios)} here", n=len(ratios), provisional=True
         )
     low, high = np.exp([found.low, found.high])
-    said = f"90 % interval of the {word} {low:.2f} to {high:.2f}"
+    said = f"90 % interval of the ratio {low:.2f} to {high:.2f}"
     name = "supported" if found.low > 0 else "reversed" if found.high < 0 else "inconclusive"
     return Verdict(
         name, said, d=found.d, low=found.low, high=found.high, low95=found.low95, high95=found.high95, n=len(ratios),
@@ -85,7 +85,10 @@ def confusion(matrices: np.ndarray, published: np.ndarray) -> Verdict:
     n = len(matrices)
     if n < ENOUGH_PAIRS:
         return Verdict("not judged", f"a matrix needs {ENOUGH_PAIRS} runs, {n} here", n=n)
-    left = np.log([_distance(np.delete(matrices, i, axis=0), matrices[i]) for i in range(n)])
+    apart = [_distance(np.delete(matrices, i, axis=0), matrices[i]) for i in range(n)]
+    if not all(apart):
+        return Verdict("not judged", "the runs' matrices are the same, and tell nothing of how two runs differ", n=n)
+    left = np.log(apart)
     bound = float(np.exp(left.mean() + stdtrit(n - 1, 0.95) * left.std(ddof=1) * sqrt(1 + 1 / n)))
     found = _distance(matrices, published)
     why = f"distance {found:.0f}, and of one more run at most {bound:.0f} in 95 % of cases"

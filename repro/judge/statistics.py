@@ -22,6 +22,8 @@ N_TEST = 10_000
 PRIOR_WEIGHT = 4.0
 #: the chance that runs of the prior's spread trip the guard
 GUARD = 0.99
+#: experiments with two runs or more that a pooled spread needs
+POOLED = 5
 #: expected highest of k runs of one recipe, in standard deviations
 BEST_OF = {3: 0.85, 5: 1.16, 10: 1.54}
 
@@ -45,15 +47,15 @@ def sample_sd(percent: float, n: float) -> float:
     return 100 * sqrt(p * (1 - p) / n)
 
 
-def batch_mean_sd(percent: float, batch: int, total: int = N_TEST) -> float:
-    """Return the sd in points of a mean over batches, over random orders of images of which `percent` are right.
+def batch_mean_sd(percent: float, batch: int) -> float:
+    """Return the sd in points of a mean over batches, over random orders of the test images, `percent` of them right.
 
     The last batch, smaller than the others, weighs like them; its hits are hypergeometric.
     """
-    last = total % batch
+    total, last = N_TEST, N_TEST % batch
     if not last:
         return 0.0
-    p, batches = percent / 100, total // batch + 1
+    p, batches = min(max(percent / 100, 0.0), 1.0), total // batch + 1
     return 100 * sqrt(last * p * (1 - p) * (total - last) / (total - 1)) * (1 / last - 1 / batch) / batches
 
 
@@ -87,8 +89,8 @@ def moderated(values: Sequence[float], prior: float | None) -> Spread | None:
     return Spread(sqrt((PRIOR_WEIGHT * prior**2 + (n - 1) * (own or 0.0) ** 2) / nu), nu, own)
 
 
-def pooled_sd(groups: Sequence[Sequence[float]], priors: Sequence[float], least: int = 5) -> float | None:
-    """Return the median sd over a report's experiments, those that trip the guard left out; None of fewer than least.
+def pooled_sd(groups: Sequence[Sequence[float]], priors: Sequence[float]) -> float | None:
+    """Return the median sd over a report's experiments, those that trip the guard left out; None of fewer than five.
 
     Each group holds the values of one experiment's runs that did not diverge, two or more; `priors` its theoretical sd.
     """
@@ -97,7 +99,7 @@ def pooled_sd(groups: Sequence[Sequence[float]], priors: Sequence[float], least:
         for values, prior in zip(groups, priors, strict=True)
         if len(values) > 1 and not _trips(values, prior)
     ]
-    return sqrt(median(found)) if len(found) >= least else None
+    return sqrt(median(found)) if len(found) >= POOLED else None
 
 
 def _trips(values: Sequence[float], prior: float) -> bool:

@@ -103,7 +103,8 @@ def published_curves(report: Report, arm: Arm) -> Iterator[plots.Trace]:
 def published_points(report: Report, arm: Arm) -> Iterator[plots.Published]:
     """Yield the published numbers that belong on an arm's curves."""
     for claim in report.claims:
-        if not isinstance(claim, MeasuredClaim) or claim.experiment not in arm.names:
+        # The curves are means over folds: a single fold's number lies on none of them.
+        if not isinstance(claim, MeasuredClaim) or claim.experiment not in arm.names or claim.fold is not None:
             continue
         budget = report.experiments[claim.experiment].recipe.budget.epochs
         label = f"{claim.value:.{claim.decimals}f}"

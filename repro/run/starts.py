@@ -93,6 +93,11 @@ def begin_anew(run: Run, home: Path) -> None:
     if record.exists():
         number = 1 + len(list(folder.glob("record-*.json")))
         record.rename(free_name(folder / f"record-{number}.json"))  # one of them may have been moved away
-    for path in folder.glob("*"):
+    for path in sorted(folder.iterdir(), key=_telling):
         if not path.name.startswith(("record-", "lock")):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _telling(path: Path) -> int:
+    # What is gone on from goes first, and last what says whose work it was: a kill in between must not hide that.
+    return {"attempts.json": 2}.get(path.name, 0 if path.name.startswith("checkpoint") else 1)

@@ -1,9 +1,12 @@
 """What only a whole report shows: ids given twice, unknown names, claims that no run could ever answer."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any
 
 from repro.errors import UserError
 from repro.spec import counting
+from repro.spec.claims import experiments_of
 from repro.spec.comparisons import COMPARED
 from repro.spec.explain import KeyPath, dotted, line_of, nearest
 from repro.spec.recipe import Recipe
@@ -105,11 +108,29 @@ def _claim_fault(claim: Claim, report: Report) -> tuple[str, str] | None:
                 return key, f"no experiment {name!r} in this report; {nearest(name, report.experiments)}"
             if found := fault(claim, name, report.experiments[name].recipe):
                 return found
+    return _factor_fault(claim, report)
+
+
+def _factor_fault(claim: Claim, report: Report) -> tuple[str, str] | None:
+    """Return what is wrong where a factor is no key path of any compared recipe, so that nothing could differ in it."""
+    factors = getattr(claim, "factor", None) or ()
+    names = experiments_of(claim) if factors else ()
+    known = {key for name in names for key in _keys(report.experiments[name].recipe.model_dump())}
+    for factor in factors:
+        if factor not in known:
+            return "factor", f"no key {factor!r} in the recipes of {' and '.join(names)}; {_nearest_key(factor, known)}"
     return None
 
 
+def _keys(block: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    for key, value in block.items():
+        yield f"{path}{key}"
+        if isinstance(value, dict):
+            yield from _keys(value, f"{path}{key}.")
+
+
 def _too_few(decimals: int, key: str, value: float) -> str:
-    given = len(repr(value).partition(".")[2])
+    given = len(f"{Decimal(repr(value)):f}".partition(".")[2])
     return f"is {decimals}, but {key} {value!r} has {given}; give as many as are printed"
 
 

@@ -22,6 +22,8 @@ _SCALARS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "flo
 _HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 #: what libyaml and PyYAML's own scanner read as different values
 _OTHERWISE = re.compile("[!\ufeff]")
+#: what YAML 1.1 takes for numbers in base 8 and 60: 0144 is 100, and so is 1:40
+_OLD = re.compile(r"[-+]?(0[0-9]|[0-9_]+:)")
 _BLOCKS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq"))
 
 
@@ -131,6 +133,10 @@ class Builder:
         try:
             if len(node.value) > MAX_NUMBER and node.tag.endswith((":int", ":float")):
                 raise ValueError("a number of more digits than any quantity here has")
+            if node.tag.endswith((":int", ":float")) and _OLD.match(node.value):
+                raise self.refuse(
+                    node, path, f"YAML reads {node.value[:40]!r} as a number of another base; write it out"
+                )
             return self.loader.construct_object(node)
         except (ValueError, LookupError, OverflowError):  # for example `!!int x`
             raise self.refuse(node, path, f"cannot read {node.value[:40]!r} as a value; put it in quotes") from None

@@ -50,7 +50,7 @@ class Normalize(Model):
     """Per-channel (R, G, B) mean and standard deviation of pixels in [0, 1]."""
 
     mean: RGB
-    std: RGB
+    std: Annotated[tuple[Positive, Positive, Positive], Field(strict=False)]
 
 
 class Folds(Model):

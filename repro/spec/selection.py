@@ -13,15 +13,15 @@ def select(
         raise UserError("nothing to run: name a REPORT or REPORT/EXPERIMENT (see `repro list`), or say --all")
     wanted: dict[str, set[str]] = {}
     for target in targets:
-        name, _, arm = target.partition("/")
+        name, slash, arm = target.partition("/")
         if not name:
             raise UserError(f"{target}: expected REPORT or REPORT/EXPERIMENT; see `repro list`")
         if name not in reports:
             raise UserError(f"{target}: no report {name!r}; {nearest(name, reports)}")
         arms = reports[name].experiments
-        if arm and arm not in arms:
+        if slash and arm not in arms:
             raise UserError(f"{target}: no experiment {arm!r} in {name}; {nearest(arm, arms)}")
-        wanted.setdefault(name, set()).update([arm] if arm else arms)
+        wanted.setdefault(name, set()).update([arm] if slash else arms)
     chosen = []
     for report in reports.values():
         names = set(report.experiments) if everything else wanted.get(report.id, set())

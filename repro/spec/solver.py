@@ -132,6 +132,8 @@ def _ends() -> Iterable[tuple[int, bool, bool]]:
 
 def solve(target: int, among: Family, near: Candidate | None = None) -> list[Candidate]:
     """Return every network of the family with exactly `target` parameters, those most like `near` first."""
+    if not 0 < target < 2**62:  # what 64 bits can count with
+        return []
     blocks = np.array(among.blocks, dtype=np.int64)
     hits: list[Candidate] = []
     for widths in among.widths:

@@ -21,7 +21,9 @@ def conclude(outcomes: Sequence[Outcome], notes: Mapping[str, Mapping[str, Any]]
         if outcome.reason:
             say(f"{outcome.run.name}: {outcome.state}: {outcome.reason}")
     count = {state: sum(o.state == state for o in outcomes) for state in ("trained", "skipped", "stopped", "failed")}
-    say(", ".join(f"{n} {state}" for state, n in count.items() if n) or "nothing to do")
+    said = ", ".join(f"{n} {state}" for state, n in count.items() if n) or "nothing to do"
+    diverged = sum(map(_diverged, outcomes))
+    say(f"{said}; {diverged} of these diverged" if diverged else said)
     if unsynced := sum(not o.synced for o in outcomes):
         say(f"{unsynced} not in MLflow yet: run the same command again once the tracking server answers")
     return 1 if count["failed"] or unsynced else 0
@@ -35,7 +37,12 @@ def _row(outcome: Outcome, notes: Mapping[str, Any]) -> tuple[str, ...]:
         published = str(notes["published"]) + (f" ({protocol})" if protocol != "last" else "")
     test = f"{record.finals['last']['acc_pct']:.2f} %" if record else ""
     took = span(record.seconds) if record else ""
-    return (outcome.run.name, outcome.run.profile, outcome.state, test, published, took)
+    state = outcome.state + (", diverged" if _diverged(outcome) else "")
+    return (outcome.run.name, outcome.run.profile, state, test, published, took)
+
+
+def _diverged(outcome: Outcome) -> bool:
+    return outcome.record is not None and outcome.record.state == "diverged"
 
 
 def where_next(plan: Plan, pages: bool, offline: bool, say: Say) -> None:

@@ -70,8 +70,11 @@ def verify(
     done = Verified(rules=("readable", "ledgers", *(rule.name for rule in RULES)))
     ledgers = _ledgers(reports_dir, done)
     struck = _withdrawn(reports_dir, done)
-    checked = {each: _check(*each, ledgers, done) for each in dict.fromkeys(found)}
+    away = bool(paths) and not (reports_dir / "ledger").is_dir()  # as where a record is looked at alone
+    checked = {each: _check(*each, None if away else ledgers, done) for each in dict.fromkeys(found)}
     kept = [record for record in checked.values() if record is not None]
+    if away and any(record.profile == "full" for record in kept):
+        done.notes.append(f"{reports_dir / 'ledger'}: no folder of ledgers; the names of ledgers were not looked up")
     if not paths:
         if struck is not None:
             done.notes += _unmatched(struck, kept, reports_dir / withdrawn.FILE)
