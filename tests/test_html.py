@@ -158,11 +158,27 @@ def test_claims_have_addresses_in_their_widest_table_and_links_to_them():
     assert [a.get("href") for a in main(shared).iter("a")] == ["#claim-acc"] * 2  # the claims' own rows
 
 
+def test_claims_that_no_run_decides_have_addresses_in_their_list():
+    text = "# T\n\n## Claims no run can decide\n\n### Why\n\n- `y` (2.3): Because. *Why not:* `y` has no number\n\n"
+    items = list(main(page(f"{text}## Else\n\n- `z`: no claim\n")).iter("li"))
+    assert [item.get("id") for item in items] == ["claim-y", None]
+
+
+@pytest.mark.parametrize("folder", [ROOT / "reports", ROOT / "tests" / "golden" / "reports"], ids=["ours", "demo"])
+def test_every_link_of_the_overview_to_a_claim_leads_somewhere(tmp_path, folder):
+    pages = {path.parent.name: html.page(path.read_text(), "T", {}, "..") for path in folder.glob("*/report.md")}
+    ids = {name: {e.get("id") for e in tree(data).iter()} for name, data in pages.items()}
+    links = {a.get("href", "") for a in tree(html.index((folder / "README.md").read_text(), "T")).iter("a")}
+    places = [link.split("/report.html#") for link in links if "#claim-" in link]
+    assert places
+    assert [place for place in places if place[1] not in ids[place[0]]] == []
+
+
 def test_the_overview_links_claims_to_the_reports_pages():
     rows = [[Md(f"[{name}]({name}/report.md)"), code("x"), 1] for name in "ab"]
     head = table(["Report", "Claim", "n"], "llr", rows)
     text = f"# T\n\n[csv](claims.csv)\n\n{head}\n\n[the page](c/report.md)\n\n{claims([[code('y'), 1, '']])}\n"
-    data = html.index(text, "T", {}, None)
+    data = html.index(text, "T")
     assert [a.get("href") for a in main(data).iter("a")] == [
         "claims.csv", "a/report.html", "a/report.html#claim-x", "b/report.html", "b/report.html#claim-x",
         "c/report.html", "c/report.html#claim-y",

@@ -1,6 +1,8 @@
 """Pictures by their meaning: what is drawn of published curves and of bands, and that windows keep a band's width."""
 
 import re
+import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,6 +19,38 @@ def text_of(svg):
 def band(steps=10, width=1.0):
     low = np.linspace(2, 1, steps)
     return low, low + width
+
+
+def labels_of(svg):
+    """Return the texts of a figure with their heights, in points from the top."""
+    found = re.findall(r'<text [^>]*? y="([\d.]+)"[^>]*>([^<]*)</text>', svg.decode())
+    return {text: float(y) for y, text in found}
+
+
+def test_levels_are_named_beside_the_panel_none_over_another():
+    ours = {"test/acc_pct": [np.linspace(30, 90, 20)]}
+    values = (88.86, 89.37, 90.47, 90.5, 90.5, 60.0)
+    names = [f"{value} (best)" for value in values[:4]] + ["90.5 (last)", "60.0 (best)"]
+    levels = [plots.Published("test/acc_pct", *level) for level in zip(values, names, strict=True)]
+    found = {text: y for text, y in labels_of(plots.curves_figure(ours, "t", levels)).items() if "(" in text}
+    assert set(found) == set(names)
+    heights = sorted(found.values())
+    assert min(b - a for a, b in pairwise(heights)) >= 8  # points, of text of 8
+    rising = [found[name] for name in ("60.0 (best)", *names[:4])]
+    assert rising == sorted(rising, reverse=True)
+
+
+@pytest.mark.parametrize("published", [
+    {"published": [plots.Published("test/loss", 0.0, "0.0", 3)]},
+    {"published": [plots.Published("test/loss", 0.0, "level")]},
+    {"traces": [plots.Trace("test/loss", [1, 2], [0.5, 0.0])]},
+])  # fmt: skip
+def test_a_published_loss_of_zero_keeps_the_axis_linear(published):
+    ours = {"test/loss": [np.geomspace(2, 0.001, 10)]}
+    with warnings.catch_warnings(action="error"):
+        drawn = text_of(plots.curves_figure(ours, "t", **published))
+    assert "0.001" not in drawn
+    assert "0.001" in text_of(plots.curves_figure(ours, "t"))  # else of powers of ten
 
 
 def test_a_published_curve_is_drawn_and_named_once():

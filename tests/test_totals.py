@@ -36,7 +36,7 @@ def test_every_claim_is_counted_once_and_in_one_line(reports):
     for name, counts in table.items():
         asked = [claim for report in reports.values() if name in (report.id, "together") for claim in report.claims]
         assert counts.pop("all") == len(asked)
-        assert counts.pop("of these provisional") == counts["judged from runs"] == 0  # without runs
+        assert {counts.pop(line) for line in totals.AMONG} == {counts["judged from runs"]} == {0}  # without runs
         assert list(counts) == list(totals.BEHIND)
         assert sum(counts.values()) == len(asked)
         for kind in ("explanation", "conjecture"):
@@ -51,6 +51,18 @@ def test_claims_judged_from_runs_are_provisional_below_three():
         counts = columns(totals.claims_table(own))["together"]
         assert counts["judged from runs"] > 0
         assert (counts["of these provisional"] > 0) == some
+        said = [count for line, count in counts.items() if "declared" in line]
+        assert sum(said) == counts["judged from runs"]
+        assert 0 < counts["numbers and statements that these are readings of"] <= counts["judged from runs"]
+
+
+def test_readings_of_one_number_are_counted_as_one():
+    report = {"demo2020": demo()}
+    (row, *_) = [r for r in tables.rows(report, [make(demo(), "base", 0)]) if r.kind == "point" and r.n]
+    again = replace(row, claim="another-reading", protocol="best_test")
+    counts = columns(totals.claims_table([row, again, replace(row, claim="other", where="Table 9")]))["together"]
+    assert counts["judged from runs"] == 3
+    assert counts["numbers and statements that these are readings of"] == 2
 
 
 def test_runs_are_counted_as_status_does(reports):

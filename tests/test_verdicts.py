@@ -79,9 +79,11 @@ def test_the_bytes_depend_on_nothing_else(golden):
 def test_numbers_are_rounded_and_what_is_not_finite_is_null(golden):
     rows, records = golden
     verdict = Verdict("inconclusive", 'says "so"\n</script>', d=1 / 3, low=float("nan"), high=float("inf"))
-    changed = [replace(rows[0], ours=2e6 / 3, verdict=verdict), *rows[1:]]
+    assert (rows[0].kind, rows[2].kind) == ("count", "point")
+    changed = [replace(rows[0], ours=1_050_202.0), rows[1], replace(rows[2], ours=2e6 / 3, verdict=verdict), *rows[3:]]
     plain = json.loads(verdicts_json(REPORTS, changed, records))
-    first = plain["reports"]["demo2020"]["claims"][0]
+    exact, _, first, *_ = plain["reports"]["demo2020"]["claims"]
+    assert exact["ours"] == 1_050_202  # a count has all of its digits
     assert (first["ours"], first["verdict"]["d"], first["verdict"]["low"]) == (666667.0, 0.333333, None)
     assert first["verdict"]["why"] == verdict.why
     jsonschema.validate(plain, SCHEMA)
@@ -102,6 +104,12 @@ def test_a_badge_says_its_word_in_text_and_title(word):
     assert sum(float(node.get("width")) for node in rects) == float(root.get("width"))
     group = badges.GOOD if word in POSITIVE else badges.BAD if word in NEGATIVE else None
     assert group in (None, rects[1].get("fill"))
+
+
+def test_what_is_provisional_has_the_colour_of_what_is_open():
+    root, texts = drawn(badges.badge("demo2020 acc", "reproduced", provisional=True))
+    assert texts[-1] == "reproduced, provisional"
+    assert [node.get("fill") for node in root if node.tag.endswith("}rect")][1] == badges.OPEN
 
 
 @pytest.mark.parametrize("color", [badges.GOOD, badges.BAD, badges.OPEN, badges.NONE])
@@ -133,5 +141,7 @@ def test_every_claim_and_report_has_a_badge(golden):
     found = badges.badges(REPORTS["demo2020"], rows)
     assert set(found) == {f"{claim.id}.svg" for claim in REPORTS["demo2020"].claims}
     for row in rows:
-        assert drawn(found[f"{row.claim}.svg"])[1][-1] == row.verdict.word
-    assert drawn(badges.report_badge(REPORTS["demo2020"], rows))[1][1:] == ["demo2020", "reproduced"]
+        early = ", provisional" if row.verdict.provisional else ""
+        assert drawn(found[f"{row.claim}.svg"])[1][-1] == row.verdict.word + early
+    assert {row.verdict.provisional for row in rows} == {True, False}
+    assert drawn(badges.report_badge(REPORTS["demo2020"], rows))[1][1:] == ["demo2020", "reproduced, provisional"]

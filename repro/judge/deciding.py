@@ -20,6 +20,8 @@ ENOUGH_PAIRS = 5
 AHEAD = 0.75
 #: the chance at which a trend counts
 LEVEL = 0.05
+#: half of a 90 % interval, in standard errors of a normal distribution
+Z_90 = 1.6449
 _POINT_WORDS = {"same": "reproduced", "above": "exceeded", "below": "fell short", "open": "inconclusive"}
 
 
@@ -51,8 +53,11 @@ def point(
         return found, _POINT_WORDS[statistics.equivalence(found, limit)]
 
     found, word = judged(spread)
+    why = _point_why(word, found, limit)
+    if word == "inconclusive" and (left := Z_90 * sqrt(images + half**2 / 3)) >= limit:
+        why += f"; with any number of runs the published number's own images leave ±{left:.1f}"
     return Verdict(
-        word, _point_why(word, found, limit), **_numbers(found, spread, n), margin=limit, p=found.below(),
+        word, why, **_numbers(found, spread, n), margin=limit, p=found.below(),
         agreement=found.within(limit), attained=statistics.attained(values, spread, published, half),
         allowance=_allowance(word, found, spread.sd / sqrt(min(runs, 1)), limit), provisional=n < ENOUGH_RUNS,
         swing=swing, at_swing=_at_swing(word, spread, swing, judged, own),

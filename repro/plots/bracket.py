@@ -1,4 +1,4 @@
-"""The bracket of an experiment: every way of counting test images, in points from the honest reference."""
+"""The bracket of an experiment: every way of counting test images, in points from the reference."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ def bracket_figure(lines: Sequence[BracketLine], title: str, furthest: float = 6
         figure.set_layout_engine("none")
         strips.title(figure, title)
         values = [x for line in lines for x in (*line.added.values(), *line.published)]
-        label = "points from the honest reference"
+        label = "points from the reference, chosen without test images"
         heads = ((strips.WIDE - strips.EDGE, "lowest to highest, %"),)
         axes = strips.panel(
             figure, strips.TITLE, len(lines), strips.limits(values, 0.5, furthest), label, heads
@@ -74,5 +74,5 @@ def _handles(named: Sequence[str]) -> list[Any]:
     return [
         *(point(MARKS[name][0], name, color=MARKS[name][1], markeredgewidth=0) for name in named),
         point("D", "published", color="none", markeredgecolor=INK, markersize=7),
-        point("|", "honest reference", color=INK, markeredgewidth=1.4, markersize=10),
+        point("|", "reference", color=INK, markeredgewidth=1.4, markersize=10),
     ]

@@ -17,6 +17,8 @@ SERIES: dict[str, tuple[str, str, Any]] = {
     "test": ("test", "#D55E00", "-"),
 }
 GROUPS = {"loss": "Loss", "acc_pct": "Accuracy, %"}
+#: inches beside a panel for the names of its levels, and the height of one in parts of a panel's
+LABEL, LINE = 1.3, 0.055
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,9 @@ class Trace:
     values: Sequence[float]
 
 
-def curves_png(curves: Mapping[str, Sequence[np.ndarray]], title: str, published: Sequence[Published] = ()) -> bytes:
+def curves_png(curves: Mapping[str, Sequence[np.ndarray]], title: str) -> bytes:
     """Return a PNG of curves: metric -> one array a seed, a value an epoch."""
-    return curves_figure(curves, title, published, "png")
+    return curves_figure(curves, title, kind="png")
 
 
 def curves_figure(
@@ -60,15 +62,19 @@ def curves_figure(
     left out.
     """
     groups = [group for group in GROUPS if any(f"{series}/{group}" in curves for series in SERIES)]
-    with new_figure((4.7 * max(len(groups), 1), 3.6)) as (figure, _):
+    levels = {group: [m for m in published if _group(m) == group and m.epoch is None] for group in groups}
+    wide = 4.7 * max(len(groups), 1) + LABEL * sum(map(bool, levels.values()))
+    with new_figure((wide, 3.6)) as (figure, _):
         panels = figure.subplots(1, max(len(groups), 1), squeeze=False)[0]
         handles: dict[str, Any] = {}
         for axes, group in zip(panels, groups, strict=False):
             marks = [mark for mark in published if _group(mark) == group]
             drawn = [trace for trace in traces if _group(trace) == group]
             named = {_series(mark) for mark in marks} | {_series(trace) for trace in drawn}
-            _panel(axes, group, curves, marks, named, handles)
+            values = [*(mark.value for mark in marks), *(value for trace in drawn for value in trace.values)]
+            _panel(axes, group, curves, marks, named, handles, min(values, default=1.0) > 0)
             _traces(axes, drawn, handles)
+            _levels(axes, levels[group])
         if not groups:
             panels[0].set_axis_off()
             panels[0].text(0.5, 0.5, "no curves recorded", ha="center", va="center")
@@ -88,8 +94,12 @@ def _panel(
     marks: list[Published],
     named: set[str],
     handles: Any,
+    positive: bool,
 ) -> None:
-    """Draw one group's curves and published numbers; `named` are the series that something published belongs to."""
+    """Draw one group's curves and published numbers; `named` are the series that something published belongs to.
+
+    `positive`: all that was published is above 0.
+    """
     tables = {
         series: _table([np.asarray(run, float) for run in runs])
         for series in SERIES
@@ -97,7 +107,7 @@ def _panel(
     }
     known = np.concatenate([np.empty(0), *(table[np.isfinite(table)] for table in tables.values())])
     # A loss that falls over orders of magnitude is unreadable on a linear axis.
-    steep = group == "loss" and len(known) > 0 and known.min() > 0 and known.max() > 30 * known.min()
+    steep = group == "loss" and positive and len(known) > 0 and known.min() > 0 and known.max() > 30 * known.min()
     if {"train", "train_running"} <= tables.keys() and "train_running" not in named:
         scale = np.log if steep else np.asarray
         width = 0.01 * np.ptp(scale(known)) if len(known) else 0.0
@@ -117,8 +127,8 @@ def _panel(
     for mark in marks:
         series = _series(mark)
         colour = SERIES[series][1] if series in SERIES else INK
-        if len(marks) <= 4:  # more would cover the curves; the page's table has them all
-            _label(axes, mark, rising=group == "acc_pct")
+        if mark.epoch is not None and len(marks) <= 4:  # more would cover the curves; the page's table has them all
+            _label(axes, mark, mark.epoch, rising=group == "acc_pct")
         if mark.epoch is None:
             handles.setdefault(
                 "published level", axes.axhline(mark.value, color=colour, linewidth=1, linestyle=(0, (2, 2)))
@@ -159,18 +169,37 @@ def _traces(axes: Any, traces: Sequence[Trace], handles: Any) -> None:
         axes.set_xlim(0, max(axes.get_xlim()[1], max(trace.epochs) * 1.02))
 
 
-def _label(axes: Any, mark: Published, rising: bool) -> None:
+def _levels(axes: Any, marks: Sequence[Published]) -> None:
+    """Write what levels are at the panel's right, those of one value together, and none over another."""
+    named: dict[float, list[str]] = {}
+    for mark in sorted(marks, key=lambda mark: mark.value):
+        if mark.label not in named.setdefault(mark.value, []):
+            named[mark.value].append(mark.label)
+    lines = [(value, label) for value, labels in named.items() for label in labels]
+    box, end = axes.transData.transform, axes.transAxes.inverted().transform
+    axes.autoscale_view()
+    heights = [float(end(box((0, value)))[1]) for value, _ in lines]
+    for (_, label), y in zip(lines, _spread(heights, LINE), strict=True):
+        look: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "center"}
+        axes.annotate(label, (1, y), (4, 0), fontsize=8, **look)
+
+
+def _spread(heights: Sequence[float], apart: float) -> list[float]:
+    """Return rising heights moved up as little as keeps them so far apart, and down where they would leave the top."""
+    found: list[float] = []
+    for height in heights:
+        found.append(max(height, found[-1] + apart) if found else height)
+    for i in range(len(found) - 1, -1, -1):
+        found[i] = min(found[i], 1 - apart * (len(found) - 1 - i))
+    return found
+
+
+def _label(axes: Any, mark: Published, epoch: int, rising: bool) -> None:
     """Write a published number beside its mark, on the side that its curve leaves free."""
     side = -1 if rising else 1
     place: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "va": "top" if rising else "bottom"}
     place["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}
-    if mark.epoch is None:
-        across = axes.get_yaxis_transform()
-        x, ha = (0, "left") if rising else (1, "right")
-        offset = (-4 * x + 2, 2)
-        axes.annotate(mark.label, (x, mark.value), offset, xycoords=across, ha=ha, **place | {"va": "bottom"})
-    else:
-        axes.annotate(mark.label, (mark.epoch, mark.value), (-1, 7 * side), ha="right", **place)
+    axes.annotate(mark.label, (epoch, mark.value), (-1, 7 * side), ha="right", **place)
 
 
 def _table(runs: list[np.ndarray]) -> np.ndarray:

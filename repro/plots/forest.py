@@ -96,6 +96,7 @@ def _line(axes: Any, i: int, line: ForestLine, mean: float) -> None:
         axes.plot([line.mark], [y], "D", color="white", markeredgecolor=INK, markersize=6, zorder=3)
     if line.low is not None and line.high is not None:
         axes.plot([line.low, line.high], [y, y], color=colour, linewidth=2, zorder=4, solid_capstyle="butt")
+        strips.cut(axes, y, line.low, line.high, colour)
     low, high = axes.get_xlim()
     inside = _apart([value for value in line.runs if low <= value <= high], (high - low) / PLACES)
     axes.plot(
@@ -126,7 +127,7 @@ def _handles() -> list[Any]:
     return [
         *(point(TONES[tone][1], words, **_face(TONES[tone][0], False)) for tone, words in _WORDS.items()),
         point("o", "hollow: another verdict at its swing", **_face("#555555", True)),
-        Line2D([], [], color="#555555", linewidth=2, label="90 % interval of our mean"),
+        Line2D([], [], color="#555555", linewidth=2, label="90 % interval of the difference"),
         point("o", "one run", 3, color="#555555"),
         Patch(facecolor=_MARGIN, label="margin: counts as the same"),
         Patch(facecolor=INK, alpha=0.35, label="what rounds to the published number"),

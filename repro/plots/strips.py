@@ -84,9 +84,17 @@ def beyond(axes: Any, line: float, x: float, colour: str) -> bool:
     axes.annotate(
         f"{x:+.1f}".replace("-", "−"), (edge, line), (7 * sign, 0), textcoords="offset points", color=colour,
         fontsize=8, va="center", ha="left" if sign > 0 else "right", zorder=6,
-        bbox={"facecolor": PALE, "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
+        bbox={"facecolor": PALE, "edgecolor": "none", "pad": 0.5},
     )  # fmt: skip
     return True
+
+
+def cut(axes: Any, line: float, low: float, high: float, colour: str) -> None:
+    """Draw an arrowhead where an interval goes on outside of the panel."""
+    least, most = axes.get_xlim()
+    for edge, marker, on in ((least, "<", low < least), (most, ">", high > most)):
+        if on:
+            axes.plot([edge], [line], marker, color=colour, markersize=4, clip_on=False, zorder=4)
 
 
 def limits(values: Sequence[float], least: float, most: float, even: bool = False) -> tuple[float, float]:

@@ -27,13 +27,18 @@ _SVG = """\
 """
 
 
-def badge(left: str, word: str) -> bytes:
-    """Return a badge: what is judged on the left, the word on the right, in a colour of the word's own."""
+def badge(left: str, word: str, provisional: bool = False) -> bytes:
+    """Return a badge: what is judged on the left, the word on the right, in a colour of the word's own.
+
+    One that is provisional says so, and has the colour of what is open.
+    """
     a, b = one_line(left, LONGEST) or "claim", one_line(word, LONGEST) or "not judged"
+    fill = OPEN if provisional else color(b)
+    b += ", provisional" if provisional else ""
     t1, t2 = text_width(a), text_width(b)
     x, y = t1 + 2 * PAD, t2 + 2 * PAD
     return _SVG.format(
-        all=x + y, height=HEIGHT, left=x, right=y, color=color(b), text=escape(f"{a}: {b}"), x1=x / 2, x2=x + y / 2,
+        all=x + y, height=HEIGHT, left=x, right=y, color=fill, text=escape(f"{a}: {b}"), x1=x / 2, x2=x + y / 2,
         t1=t1, t2=t2, a=escape(a), b=escape(b),
     ).encode()  # fmt: skip
 
@@ -54,12 +59,17 @@ def color(word: str) -> str:
 
 def badges(report: Report, rows: Iterable[Row]) -> dict[str, bytes]:
     """Return a badge of each claim of a report, `<claim>.svg`; `rows` are its judged claims."""
-    return {f"{row.claim}.svg": badge(f"{report.id} {row.claim}", word(row)) for row in rows}
+    return {f"{row.claim}.svg": badge(f"{report.id} {row.claim}", word(row), _provisional(row)) for row in rows}
 
 
 def report_badge(report: Report, rows: Sequence[Row]) -> bytes:
     """Return the badge of a whole report, with its label."""
-    return badge(report.id, label(rows).word)
+    found = label(rows)
+    return badge(report.id, found.word, found.provisional)
+
+
+def _provisional(row: Row) -> bool:
+    return row.verdict is not None and row.verdict.provisional
 
 
 def word(row: Row) -> str:

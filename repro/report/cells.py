@@ -42,7 +42,7 @@ def bullets(lines: Iterable[Any]) -> Md:
 
 
 def glance_table(rows: Iterable[Row], profile: str, report: bool = True) -> Md:
-    """The overview's table: report, claim, verdict, published, ours, difference, interval, n.
+    """The overview's table: report, claim, verdict, published, ours, difference, interval, n, what is compared.
 
     `report` keeps the first column; intervals are there where a row has one. Margins are on the report's own page.
     """
@@ -56,6 +56,7 @@ def glance_table(rows: Iterable[Row], profile: str, report: bool = True) -> Md:
         ("Difference", "r", difference),
         *_judged(rows)[:1],
         ("n", "r", lambda row: row.n or ""),
+        ("What", "l", subject),
     ]
     return _table(columns if report else columns[1:], rows)
 

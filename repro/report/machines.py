@@ -33,15 +33,14 @@ def seed_of(record: RunRecord) -> str:
 
 
 def environments_table(records: list[RunRecord]) -> Md:
-    """The distinct machines and versions, lettered."""
+    """The distinct environments, machine and versions, lettered."""
     keys = ("device", "driver", "torch", "cuda", "python", "commit", "dirty")
     rows = [
         [letter, *(_version(key, dict(env).get(key, "")) for key in keys), env_class]
         for (env_class, env), letter in _letters(records).items()
     ]
-    return table(
-        ["Machine", "Device", "Driver", "torch", "CUDA", "Python", "Commit", "Changed files", "Class"], "l" * 9, rows
-    )
+    head = ["Environment", "Device", "Driver", "torch", "CUDA", "Python", "Commit", "Changed files", "Class"]
+    return table(head, "l" * len(head), rows)
 
 
 def precision_note(records: Sequence[RunRecord]) -> str:
@@ -55,6 +54,20 @@ def precision_note(records: Sequence[RunRecord]) -> str:
         f" bf16 ({half} of {plural(len(records), 'record')}): forward and backward passes in bfloat16 by autocast, in "
     )
     return said + "tests as well; weights, their updates and losses in float32."
+
+
+def precision_deviation(records: Sequence[RunRecord]) -> list[list[str]]:
+    """Return a line beside the deviations that a report's file names: how many of its runs compute in bfloat16."""
+    half = sum("-bf16-" in record.env_class for record in records)
+    if not half:
+        return []
+    return [[
+        "No precision is named; PyTorch computes in float32 by default.",
+        f"Forward and backward passes and tests in bfloat16 in {half} of {plural(len(records), 'run')}; weights, their "
+        "updates and losses in float32.",
+        "Speed; `--precision fp32` computes all in float32.",
+        "Not measured over whole trainings.",
+    ]]  # fmt: skip
 
 
 def _version(key: str, value: str) -> str:
@@ -82,7 +95,7 @@ def cost_table(runs: list[tuple[Arm, RunRecord]]) -> Md:
         rows += [_cost(arm, record, letters, an_image) for arm, record in shown]
         if rest := [record for _, record in own[len(shown) :]]:
             rows.append(_cost_together(own[0][0], rest, letters, an_image))
-    head = ["Experiment", "Run", "State", "Machine", "Hours", "Images/s", "TFLOP/s", "kWh", "Resumed", "Run key"]
+    head = ["Experiment", "Run", "State", "Environment", "Hours", "Images/s", "TFLOP/s", "kWh", "Resumed", "Run key"]
     return table([*head, "Record"], "lllcrrrrrll", rows)
 
 
@@ -158,7 +171,7 @@ def drifted(arms: Iterable[Arm]) -> Md | str:
     )  # fmt: skip
 
 
-def different(gaps: Sequence[Difference], most: int = 1) -> str:
-    """Name the numbers that differ with both values: `last/acc_pct 90.0 and 89.5, 3 more numbers`."""
-    shown = [f"{gap.name} {gap.one} and {gap.other}" for gap in gaps[:most]]
-    return ", ".join(shown) + (f", {plural(len(gaps) - most, 'more number')}" if len(gaps) > most else "")
+def different(gaps: Sequence[Difference]) -> str:
+    """Name the first number that differs with both values: `last/acc_pct 90.0 and 89.5, 3 more numbers`."""
+    shown = f"{gaps[0].name} {gaps[0].one} and {gaps[0].other}"
+    return shown + (f", {plural(len(gaps) - 1, 'more number')}" if len(gaps) > 1 else "")

@@ -56,6 +56,8 @@ def described(report: Report, arms: list[Arm]) -> dict[str, Any]:
     recipes = {e.id: facts(e.recipe) for e in report.experiments.values()}
     shared, own = shared_and_own(recipes)
     words = f"{plural(len(recipes), 'experiment')}: what differs" if own else ""
+    deviations = [[d.theirs, d.ours, d.why, d.effect] for d in report.deviations]
+    deviations += machines.precision_deviation([record for arm in arms for record in arm.chosen])
     return {
         "experiments": folded(plural(len(recipes), "experiment"), experiments_table(report, arms), len(recipes)),
         "shared": table(["Fact", "Value"], "ll", shared.items()),
@@ -65,8 +67,8 @@ def described(report: Report, arms: list[Arm]) -> dict[str, Any]:
         "assumed": table(["Where", "Why this value"], "ll", ([code(k), prose(v)] for k, v in report.assumed.items())),
         "deviations": table(
             ["Theirs", "Ours", "Why", "Expected effect"], "llll",
-            ([prose(t) for t in (d.theirs, d.ours, d.why, d.effect)] for d in report.deviations),
-        ),
+            [[prose(t) for t in line] for line in deviations],
+        ) if deviations else "",
     }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from repro.report import cells, data, figures, html, pages, performance, preflig
 from repro.report.badges import badges, report_badge
 from repro.report.brackets import budget_table, printed_table
 from repro.report.ladders import glance_checklist
+from repro.report.machines import precision_note
 from repro.report.markdown import Md, code, escape, plural, prose
 from repro.report.totals import claims_table, minutes_said, runs_table, took_table, word_of
 from repro.report.verdicts import verdicts_json
@@ -77,7 +78,7 @@ def render(
         written.append(_write(out / "reliability.md", tried.encode()))
     overview = _overview(reports, rows, records, profile, speed is not None, tried is not None, gone)
     written.append(_write(out / "README.md", overview.encode()))
-    written.append(_write(out / "index.html", html.index(overview, "Every claim at a glance", {}, None)))
+    written.append(_write(out / "index.html", html.index(overview, "Every claim at a glance")))
     if profile == "full":
         written.append(_write(out / "verdicts.json", verdicts_json(reports, rows, records, gone)))
     runs = data.run_rows(reports, records, profile, gone)
@@ -146,6 +147,7 @@ def _overview(
         coverage=claims_table(rows) if profile == "full" else "",
         progress=runs_table(reports, records) if profile == "full" else "",
         took=took_table(ours),
+        precisions=precision_note(ours),
         minutes=minutes_said(ours),
         checklist=glance_checklist(reports),
         withdrawn=plural(len(gone), "record") if gone else "",

@@ -1,10 +1,11 @@
 """How far the suite is, for the overview: claims by what stands behind them, runs made and missing, what they took."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from repro.judge.claims import Row
+from repro.judge.ladder import number_of
 from repro.judge.records import Pool, by_seed
 from repro.judge.records import number as finite
 from repro.record import RunRecord
@@ -30,13 +31,24 @@ def behind(row: Row) -> str:
     return "by arithmetic" if row.kind in EXACT else "judged from runs"
 
 
+#: of the claims that runs judge: what a line counts among them
+AMONG: dict[str, Callable[[list[Row]], int]] = {
+    "numbers and statements that these are readings of": lambda own: len({(r.report, *number_of(r)) for r in own}),
+    "of these provisional": lambda own: sum(row.provisional for row in own),
+    "of these declared before the run": lambda own: sum(row.declared == "yes" for row in own),
+    "declared under an earlier version of their rule": lambda own: sum(r.declared.startswith("rules") for r in own),
+    "declared after it, or in part": lambda own: sum(row.declared in ("no", "in part", "unknown") for row in own),
+}
+
+
 def claims_table(rows: Sequence[Row]) -> Md:
-    """A column a report: its claims by what stands behind them, and how many of the judged ones are provisional."""
+    """A column a report: its claims by what stands behind them; what runs judge also by what qualifies it."""
     found = _by_report(rows) | {"together": list(rows)}
     counts = [Counter(map(behind, own)) for own in found.values()]
-    few = [sum(row.provisional and behind(row) == BEHIND[0] for row in own) for own in found.values()]
     judged, *others = ([kind, *(count[kind] for count in counts)] for kind in BEHIND)
-    lines = [judged, ["of these provisional", *few], *others, ["all", *map(len, found.values())]]
+    by_runs = [[row for row in own if behind(row) == BEHIND[0]] for own in found.values()]
+    among = [[name, *map(count, by_runs)] for name, count in AMONG.items()]
+    lines = [judged, *among, *others, ["all", *map(len, found.values())]]
     return table(["Claims", *found], "l" + "r" * len(found), lines)
 
 

@@ -47,7 +47,7 @@ def ours(row: Row) -> str:
     if row.kind == "trend":
         return f"τ = {signed(row.ours, 2)}"
     if row.kind == "confusion":
-        return f"{_spread(row, 0)} images moved"
+        return f"at least {_spread(row, 0)} images moved"
     if row.kind in _RATIOS:
         return f"{_spread(row, 2)} times"
     digits = 2 if is_percent(row.metric) else 3
@@ -97,7 +97,9 @@ def verdict(row: Row, profile: str = "full", short: bool = False) -> str:
         marks = (
             (found.provisional, "provisional"),
             (bool(found.at_swing), f"{found.at_swing} at its swing"),
+            (row.declared == "no", "declared after the run"),
             (found.unstable, "unstable training"),
+            (row.kind not in DRAWN and ", " in found.environment, "runs of more than one class"),
             (found.attained, "attained"),
             (found.q is not None and found.q >= FALSE_SHARE, f"q {found.q or 0:.2f}"),
         )
@@ -139,7 +141,8 @@ def behind(row: Row) -> str:
     digits = 2 if is_percent(row.metric) else 3
     parts = [v.why]
     if v.se is not None:
-        parts.append(f"d = {signed(v.d, digits)}, standard error {v.se:.{digits}f}")
+        wide = "" if v.low95 is None else f", 95 % interval {signed(v.low95, digits)} to {signed(v.high95, digits)}"
+        parts.append(f"d = {signed(v.d, digits)}, standard error {v.se:.{digits}f}{wide}")
     if v.s_star is not None and v.nu is not None:
         own = "" if v.s is None else f"s = {v.s:.{digits}f}, "
         alone = "" if row.n > 1 else ", from the prior alone"

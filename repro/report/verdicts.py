@@ -16,13 +16,14 @@ from repro.judge.records import Pool
 from repro.judge.rows import Verdict
 from repro.record import RunRecord
 from repro.report import withdrawn
+from repro.report.values import EXACT
 from repro.spec import ledger
 from repro.spec.claims import experiments_of
 from repro.spec.schema import Claim, Report
 from repro.spec.withdrawn import Struck
 
 SCHEMA = 1
-#: significant digits of what was computed; printed numbers stay as they are
+#: significant digits of what runs gave; printed numbers, and what arithmetic gives, stay as they are
 DIGITS = 6
 
 
@@ -62,7 +63,8 @@ def _claim(row: Row, runs: Sequence[RunRecord]) -> dict[str, Any]:
     verdict = row.verdict or Verdict("not judged")
     return {
         "id": row.claim, "kind": row.kind, "headline": row.headline, "published": row.published,
-        "ours": _round(row.ours), "n": row.n, "state": row.state, "runs": [record.run_key for record in runs],
+        "ours": row.ours if row.kind in EXACT else _round(row.ours), "n": row.n, "state": row.state,
+        "runs": [record.run_key for record in runs],
         "environments": sorted({record.env_class for record in runs}),
         "verdict": {field.name: _round(getattr(verdict, field.name)) for field in fields(Verdict)},
     }  # fmt: skip

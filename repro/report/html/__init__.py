@@ -24,9 +24,9 @@ def page(markdown: str, title: str, figures: Mapping[str, bytes], home: str | No
     return _document(body(markdown, figures), title, home)
 
 
-def index(markdown: str, title: str, figures: Mapping[str, bytes], home: str | None) -> bytes:
-    """Return the overview, whose claims link to their rows on the reports' pages; arguments as for `page`."""
-    return _document(body(markdown, figures, overview=True), title, home)
+def index(markdown: str, title: str) -> bytes:
+    """Return the overview, whose claims link to their rows on the reports' pages; `markdown` is the finished text."""
+    return _document(body(markdown, {}, overview=True), title, None)
 
 
 def _document(content: Body, title: str, home: str | None) -> bytes:

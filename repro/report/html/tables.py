@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from markdown_it.token import Token
 
@@ -12,6 +13,8 @@ _VERDICTS = ("Verdict", "State")
 _WORD = re.compile(f"({'|'.join(sorted(map(re.escape, WORDS), key=len, reverse=True))})(?![\\w-])")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PAGE = re.compile(r"([\w.-]+)/report\.md")
+#: the section whose list items are claims too
+_LISTED = "Claims no run can decide"
 #: a first column no longer than this stays in sight while the rest scrolls
 _NARROW = 40
 
@@ -88,26 +91,44 @@ def _chips(cell: Token) -> None:
 
 
 def address_claims(tokens: list[Token], tables: list[Table]) -> set[str]:
-    """Give each claim's row an id, link its name wherever the page has it, and return the ids.
+    """Give each claim's row or list item an id, link its name wherever the page has it, and return the ids.
 
     A claim that stands in several tables has its address in the widest, which says most.
     """
+    opened = _listed(tokens)
     rows: dict[str, tuple[int, Row]] = {}
     for table in tables:
-        for row in table.rows if table.head[:1] == ["Claim"] else []:
+        for row in table.rows if table.head[:1] in (["Claim"], ["Claims"]) else []:
             name = _leading_name(row.cells[0])
             if name and (name not in rows or len(row.cells) > rows[name][0]):
                 rows[name] = (len(row.cells), row)
-    for name, (_, row) in rows.items():
-        row.opened.attrSet("id", f"claim-{name}")
+    opened |= {name: row.opened for name, (_, row) in rows.items()}
+    for name, token in opened.items():
+        token.attrSet("id", f"claim-{name}")
     # An experiment may have a claim's name; what is meant by it then is open.
     named = {text_of(row.cells[0]) for table in tables for row in table.rows if table.head[:1] == ["Experiment"]}
     own = {id(row.cells[0]) for table in tables for row in table.rows if table.head[:1] == ["Claim"]}
-    of_claims, elsewhere = ({name: f"#claim-{name}" for name in names} for names in (rows, rows.keys() - named))
+    of_claims, elsewhere = ({name: f"#claim-{name}" for name in names} for names in (opened, opened.keys() - named))
     for before, token in zip([None, *tokens], tokens, strict=False):
         if token.type == "inline" and not (before and before.type == "heading_open"):
             _link(token, of_claims if id(token) in own else elsewhere)
-    return {f"claim-{name}" for name in rows}
+    return {f"claim-{name}" for name in opened}
+
+
+def _listed(tokens: list[Token]) -> dict[str, Token]:
+    """Return the list items of the section of claims that no run decides, by the claim's name."""
+    found: dict[str, Token] = {}
+    section, item = "", None
+    for before, token in pairwise(tokens):
+        if before.type == "heading_open" and before.tag == "h2":
+            section = text_of(token)
+        elif token.type == "list_item_open":
+            item = token
+        elif token.type == "inline" and item is not None and section == _LISTED:
+            if name := _leading_name(token):
+                found.setdefault(name, item)
+            item = None
+    return found
 
 
 def link_to_reports(tokens: list[Token], tables: list[Table]) -> None:
