@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import UserError
-from repro.record import RECORD_BYTES, RunRecord, check_sound, read_bounded, write_atomically
+from repro.record import EXTRAS, RECORD_BYTES, RunRecord, check_sound, read_bounded, write_atomically
 
 SCHEMA = 1
 LIST_BYTES, EXTRA_BYTES = 16 << 20, 256 << 20  # most that is read of a file
 MOST = 10**6  # epochs, seeds
-EXTRAS = ("journal.jsonl", "probabilities.npz")  # what may lie in a run's folder; a checkpoint from outside may not
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,150}")
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 

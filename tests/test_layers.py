@@ -13,11 +13,11 @@ LAYER = {
     "spec": 6, "record": 6, "draws": 6.5, "errors": 7, "": 8,
 }  # fmt: skip
 #: (importer, imported): siblings that may meet
-ALLOWED = {("spec", "record"), ("judge", "spec"), ("", "report")}
+ALLOWED = {("spec", "record"), ("", "report")}
 DOORS = {
     "mlflow": {"track"}, "ray": {"execute/ray", "execute/cluster"}, "click": {"cli"}, "matplotlib": {"plots"},
     "rich": {"progress"},
-    "yaml": {"spec/building", "spec/loading", "spec/explain"},
+    "yaml": {"spec/building", "spec/loading"},
 }  # fmt: skip
 #: parts that must start at once on a laptop: neither torch nor mlflow, not even through another module
 LIGHT = ("spec", "record", "judge", "report", "draws", "errors", "plots", "progress", "cli")

@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from repro.augment.warp import fixed_point
+
 
 class Crop:
     """Zero-pad by `pad`, crop 32x32 at a random place (torchvision RandomCrop(32, padding=pad))."""
@@ -66,6 +68,4 @@ def coefficients(degrees: np.ndarray) -> np.ndarray:
     centre = 16.0
     c = cos * -centre + sin * -centre + centre
     f = -sin * -centre + cos * -centre + centre
-    # Half a pixel: an output pixel's centre is mapped.
-    floats = np.stack([cos, sin, c + cos * 0.5 + sin * 0.5, -sin, cos, f - sin * 0.5 + cos * 0.5], axis=1)
-    return np.floor(floats * 65536.0 + 0.5).astype(np.int64)
+    return fixed_point(np.stack([cos, sin, c, -sin, cos, f], axis=1))

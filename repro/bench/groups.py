@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from repro.run import test_images
+from repro.run import measured_images
 from repro.spec import cost
 from repro.spec.identity import Run, canonical
 from repro.spec.recipe import Recipe
@@ -64,7 +64,7 @@ class Group:
 
     def minutes(self, paces: Paces) -> Minutes:
         """Multiply out: every step as long as a full batch's, also the last of an epoch."""
-        images = sum(run.recipe.budget.epochs * tested_of(run) for run in self.runs)
+        images = sum(run.recipe.budget.epochs * measured_images(run.recipe, run.profile, run.tier) for run in self.runs)
         return Minutes(
             self.steps * paces.step_s / 60, images * paces.test_image_s / 60, self.epochs * paces.epoch_end_s / 60,
             len(self.runs) * paces.prepare_s / 60,
@@ -74,12 +74,6 @@ class Group:
 def steps_of(recipe: Recipe) -> int:
     """Return the steps of an epoch; the last one may have fewer images."""
     return ceil(recipe.data.split.train / recipe.budget.batch_size)
-
-
-def tested_of(run: Run) -> int:
-    """Return the images that are measured after an epoch: test, validation, and again where it is augmented."""
-    data = run.recipe.data
-    return test_images(run.profile, run.tier) + (2 if data.val_transform == "train" else 1) * data.split.val
 
 
 def operations(runs: Iterable[Run]) -> float:

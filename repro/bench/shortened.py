@@ -15,7 +15,6 @@ from repro.errors import UserError
 from repro.run import Options
 from repro.spec.identity import recipe_hash
 from repro.spec.recipe import Recipe
-from repro.spec.training import Schedule
 
 
 @dataclass
@@ -49,16 +48,8 @@ def reduced(named: Named, plan: Plan) -> Recipe:
     val = max(1, split.val * train // split.train) if split.val else 0
     data = recipe.data.model_copy(update={"split": split.model_copy(update={"train": train, "val": val})})
     budget = recipe.budget.model_copy(update={"epochs": epochs_})
-    plan_of = shortened(recipe.schedule, epochs_, own)
+    plan_of = runner.shortened(recipe.schedule, epochs_, epochs_, own)
     return recipe.model_copy(update={"data": data, "budget": budget, "schedule": plan_of})
-
-
-def shortened(schedule: Schedule, epochs: int, of: int) -> Schedule:
-    """Return a schedule with its lengths in proportion; a warm-up is rounded up, but short of the epochs."""
-    present = [key for key in runner.LENGTHS if hasattr(schedule, key)]
-    lengths = {key: max(1, getattr(schedule, key) * epochs // of) for key in present}
-    warmup = min(-(-schedule.warmup_epochs * epochs // of), epochs - 1)
-    return schedule.model_copy(update=lengths | {"warmup_epochs": warmup})
 
 
 def begun(named: Named, recipe: Recipe, plan: Plan) -> Row:

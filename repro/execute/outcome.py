@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import UserError
-from repro.record import RunRecord
+from repro.record import EXTRAS, RunRecord
 from repro.spec import throughput
 from repro.spec.identity import Run
 from repro.spec.withdrawn import NONE, Entry, Made, Struck, Withdrawn
@@ -110,5 +110,4 @@ def withdrawn_start(folder: Path, run: Run, withdrawn: Withdrawn) -> Entry | Non
 
 def extras(folder: Path) -> dict[str, Path]:
     """Return what a finished run's folder offers beside the record: journal and class probabilities."""
-    names = ("journal.jsonl", "probabilities.npz")
-    return {name: folder / name for name in names if (folder / name).exists()}
+    return {name: folder / name for name in EXTRAS if (folder / name).exists()}

@@ -8,13 +8,13 @@ from statistics import median
 
 from repro.execute.outcome import withdrawn_record, withdrawn_start
 from repro.record import MAX_BYTES, Journal
-from repro.run import FULL_TEST_IMAGES, FULL_TRAIN_IMAGES, SMOKE_STEPS, adapt, folder_of, test_images
-from repro.spec import counting
+from repro.run import FULL_TEST_IMAGES, FULL_TRAIN_IMAGES, SMOKE_STEPS, adapt, few_steps, folder_of, measured_images
+from repro.spec import cost, counting
 from repro.spec.identity import Run, canonical
-from repro.spec.recipe import JensenShannon, Recipe
+from repro.spec.recipe import Recipe
 from repro.spec.training import RMSprop
 from repro.spec.withdrawn import NONE, Withdrawn
-from repro.train.engine import EVERY_STEP
+from repro.train.engine import EVERY_STEP, STEP_WINDOW
 
 SAMPLE = 1_500  # training images of the embedded sample
 LOGITS = 4 * 10 * FULL_TEST_IMAGES  # bytes of one set of test logits
@@ -56,31 +56,22 @@ class Load:
         return counting.macs(self.recipe.model)
 
     @property
-    def short(self) -> bool:
-        """Whether it is trained for a few steps only."""
-        return self.run.profile == "smoke" and self.run.tier != "headline"
-
-    @property
     def trained_images(self) -> int:
         """Images trained on in each epoch."""
         split = self.recipe.data.split.train
-        return min(split, SMOKE_STEPS * self.recipe.budget.batch_size) if self.short else split
+        few = few_steps(self.run.profile, self.run.tier)
+        return min(split, SMOKE_STEPS * self.recipe.budget.batch_size) if few else split
 
     @property
     def measured_images(self) -> int:
         """Images measured after each epoch."""
-        times = 2 if self.recipe.data.val_transform == "train" else 1
-        return test_images(self.run.profile, self.run.tier) + times * self.recipe.data.split.val
-
-    @property
-    def views(self) -> int:
-        """Forward passes that a training image takes."""
-        return 3 if isinstance(self.recipe.loss, JensenShannon) else 1
+        return measured_images(self.recipe, self.run.profile, self.run.tier)
 
     @property
     def work(self) -> float:
         """Multiply-accumulates that are left; a training image counts three forward passes."""
-        return self.epochs * self.macs * (3.0 * self.views * self.trained_images + self.measured_images)
+        views = cost.views(self.recipe)
+        return self.epochs * self.macs * (3.0 * views * self.trained_images + self.measured_images)
 
 
 def load_of(run: Run, home: Path, force: bool = False, withdrawn: Withdrawn = NONE) -> Load:
@@ -146,7 +137,7 @@ def kept_bytes(load: Load, in_mlflow: bool) -> int:
     recipe = load.recipe
     steps = -(-load.trained_images // recipe.budget.batch_size)
     every = 26 * steps if recipe.budget.epochs * steps <= EVERY_STEP else 0
-    journal = recipe.budget.epochs * (1_000 + 3 * 26 * -(-steps // 20) + every)
+    journal = recipe.budget.epochs * (1_000 + 3 * 26 * -(-steps // STEP_WINDOW) + every)
     papers = MAX_BYTES + journal + 2 * 10 * FULL_TEST_IMAGES
     mlflow = papers + PICTURES + ROWS * recipe.budget.epochs if in_mlflow else 0
     return 4 * counting.parameters(recipe.model) + papers + mlflow

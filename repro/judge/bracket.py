@@ -14,7 +14,7 @@ from typing import TypeGuard
 from repro.judge.printed import SLACK, ends
 from repro.judge.records import Pool, Read, means, number
 from repro.record import RunRecord
-from repro.spec.identity import recipe_hash
+from repro.spec.identity import sharing
 from repro.spec.schema import Claim, MeasuredClaim, Report
 
 #: every way of counting test images that a run is measured by; `last_batch` and `batch_mean` as means over orders
@@ -85,10 +85,7 @@ class Bracket:
 def brackets(report: Report, records: Iterable[RunRecord], profile: str = "full") -> list[Bracket]:
     """Return the bracket of every recipe that has runs, in the file's order."""
     pool = Pool(report, list(records), {}, profile)
-    sharing: dict[str, list[str]] = {}
-    for experiment in report.experiments.values():
-        sharing.setdefault(recipe_hash(experiment.recipe), []).append(experiment.id)
-    found = (_bracket(pool, tuple(names)) for names in sharing.values())
+    found = (_bracket(pool, tuple(each.id for each in group)) for group in sharing(report).values())
     return [bracket for bracket in found if bracket is not None]
 
 

@@ -14,14 +14,14 @@ from statistics import fmean
 from scipy.special import chdtri
 
 from repro.judge import statistics
+from repro.judge.compared import images_of
 from repro.judge.matching import Match, match
 from repro.judge.records import enters, number
 from repro.judge.rows import ENOUGH_RUNS
 from repro.judge.statistics import Interval, Spread
 from repro.record import RunRecord
 from repro.spec.claims import experiments_of
-from repro.spec.identity import folds_of, recipe_hash
-from repro.spec.noted import VAL_PROTOCOLS
+from repro.spec.identity import folds_of, sharing
 from repro.spec.schema import Experiment, Report
 
 #: every word a comparison can have
@@ -83,7 +83,7 @@ def compare(
     """
     ours, theirs = _by_recipe(a, profile), _by_recipe(b, profile)
     known = {
-        (report.id, sha): (report, arms) for report in reports.values() for sha, arms in _arms(report).items()
+        (report.id, sha): (report, arms) for report in reports.values() for sha, arms in sharing(report).items()
     }  # fmt: skip
     places = {key: place for place, key in enumerate(known)}
     every = sorted(ours.keys() | theirs.keys(), key=lambda key: (key[0], places.get(key, len(places)), key[1]))
@@ -109,23 +109,14 @@ def _by_recipe(records: Iterable[RunRecord], profile: str) -> dict[tuple[str, st
     return found
 
 
-def _arms(report: Report) -> dict[str, list[Experiment]]:
-    """Return the experiments of a report by recipe."""
-    found: dict[str, list[Experiment]] = defaultdict(list)
-    for experiment in report.experiments.values():
-        found[recipe_hash(experiment.recipe)].append(experiment)
-    return found
-
-
 def _measures(report: Report, arms: Sequence[Experiment]) -> list[Measure]:
     """Return what is compared: the accuracy after the last epoch, and what each headline claim is measured by."""
-    names, split = {arm.id for arm in arms}, arms[0].recipe.data.split
+    names, recipe = {arm.id for arm in arms}, arms[0].recipe
     found = {Measure().name: Measure()}
     for claim in report.claims:
         if claim.headline and getattr(claim, "metric", "") == "acc_pct" and names & set(experiments_of(claim)):
             protocol, epoch = getattr(claim, "protocol", "last"), getattr(claim, "epoch", None)
-            images = split.val if protocol in VAL_PROTOCOLS[1:] else statistics.N_TEST
-            one = Measure(protocol, epoch=epoch, images=split.train if protocol == "train_running" else images)
+            one = Measure(protocol, epoch=epoch, images=images_of(recipe, protocol))
             found.setdefault(one.name, one)
     return list(found.values())
 

@@ -72,12 +72,12 @@ def _rule(
     if claim.metric != "acc_pct":
         return None, gap, None
     recipes = [pool.report.experiments[name].recipe for name in experiments_of(claim)]
-    images = min(_images(recipe, claim.protocol) for recipe in recipes)
+    images = min(images_of(recipe, claim.protocol) for recipe in recipes)
     networks = min(len(folds_of(recipe)) for recipe in recipes)
     return pool.prior(statistics.jordan_sd(fmean(values), images), networks), gap, deciding.INDIFFERENT
 
 
-def _images(recipe: Recipe, protocol: str) -> int:
+def images_of(recipe: Recipe, protocol: str) -> int:
     """Return how many images an accuracy is over."""
     if protocol == "train_running":
         return recipe.data.split.train

@@ -83,13 +83,7 @@ def confusion(pool: Pool, claim: ConfusionClaim) -> Row:
     groups = pool.groups(claim.experiment)
     if not groups:
         return row(pool.report, claim, "not run", pool.no_run(), **given)
-    theirs = np.array(claim.matrix, float)
-
-    def read(record: RunRecord) -> np.ndarray | None:
-        ours = matrix(record, claim.protocol)
-        return ours if ours is not None and ours.sum() == theirs.sum() else None
-
-    found = means(groups, read)
+    theirs, found = np.array(claim.matrix, float), matrices(pool, claim)
     if not found:
         return row(pool.report, claim, "not measured", "no run holds the matrix of all test images", **given)
     moved = {seed: float(np.abs(ours - theirs).sum() / 2) for seed, ours in found.items()}
@@ -97,6 +91,17 @@ def confusion(pool: Pool, claim: ConfusionClaim) -> Row:
     given["verdict"] = deciding_curves.confusion(np.array(list(found.values())), theirs)
     details = (f"on the diagonal: published {np.trace(theirs):,.0f}, ours {right:,.0f}",)
     return stated(pool, claim, {claim.experiment: groups}, moved, details=details, **given)
+
+
+def matrices(pool: Pool, claim: ConfusionClaim) -> dict[int, np.ndarray]:
+    """Return the matrix of each seed that holds one of as many images as the published one has."""
+    images = sum(map(sum, claim.matrix))
+
+    def read(record: RunRecord) -> np.ndarray | None:
+        ours = matrix(record, claim.protocol)
+        return ours if ours is not None and ours.sum() == images else None
+
+    return means(pool.groups(claim.experiment), read)
 
 
 def matrix(record: RunRecord, protocol: str = "last") -> np.ndarray | None:

@@ -11,6 +11,7 @@ from repro.judge.records import Groups, Pool, environment, incomplete, means, nu
 from repro.judge.rows import ENOUGH_RUNS, Row, RunValue, Verdict, row
 from repro.judge.swing import swing
 from repro.record import RunRecord
+from repro.spec.cifar import TRAIN_IMAGES
 from repro.spec.identity import folds_of
 from repro.spec.recipe import Recipe
 from repro.spec.schema import MeasuredClaim
@@ -94,7 +95,7 @@ def _expected(recipe: Recipe, claim: MeasuredClaim) -> _Expected:
         own = max(sd**2 - statistics.jordan_sd(percent, split.val) ** 2, 0.0)
         return _Expected(sd, statistics.image_variance(percent, 1 / claim.n, -1 / split.val), own)
     if claim.protocol == "train_running":
-        theirs = statistics.image_variance(percent, 1 / claim.n, -1 / 50_000)
+        theirs = statistics.image_variance(percent, 1 / claim.n, -1 / TRAIN_IMAGES)
         return _Expected(statistics.jordan_sd(percent, split.train), theirs)
     theirs = statistics.image_variance(percent, 1 / claim.n, -1 / statistics.N_TEST)
     if claim.protocol == "batch_mean":
@@ -105,7 +106,7 @@ def _expected(recipe: Recipe, claim: MeasuredClaim) -> _Expected:
 def _groups(pool: Pool, claim: MeasuredClaim, experiment: str) -> tuple[Groups, str]:
     """Return by seed the runs that make up one value, and which seeds lack some of theirs."""
     if claim.fold is not None:
-        return {r.seed: [r] for r in pool.chosen(experiment) if r.fold == claim.fold}, ""
+        return pool.groups(experiment, claim.fold), ""
     return pool.groups(experiment), incomplete(pool.report.experiments[experiment].recipe, pool.chosen(experiment))
 
 

@@ -169,8 +169,10 @@ class Pool:
         """Return the runs of an experiment, one a run key."""
         return self._by_recipe.get(self._recipes[experiment], [])
 
-    def groups(self, experiment: str) -> Groups:
-        """Return by seed the runs that make up one value of an experiment."""
+    def groups(self, experiment: str, fold: int | None = None) -> Groups:
+        """Return by seed the runs that make up one value of an experiment, or of one of its folds."""
+        if fold is not None:
+            return {record.seed: [record] for record in self.chosen(experiment) if record.fold == fold}
         return by_seed(self.report.experiments[experiment].recipe, self.chosen(experiment))
 
     @cached_property

@@ -16,8 +16,9 @@ from statistics import fmean, median, stdev, variance
 import numpy as np
 from scipy.special import chdtri, stdtr, stdtrit
 
-#: test images of CIFAR-10
-N_TEST = 10_000
+from repro.spec.cifar import TEST_IMAGES
+
+N_TEST = TEST_IMAGES
 #: degrees of freedom that the prior spread is worth
 PRIOR_WEIGHT = 4.0
 #: the chance that runs of the prior's spread trip the guard

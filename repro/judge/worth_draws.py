@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from repro.judge import compared, statistics
+from repro.judge.deciding import ENOUGH_PAIRS
 from repro.judge.measured import measured
-from repro.judge.records import Groups, Pool, means, number
-from repro.judge.rows import Row
-from repro.judge.worth_looks import OPEN, Standing
+from repro.judge.records import Pool, means, number
+from repro.judge.rows import ENOUGH_RUNS, Row
+from repro.judge.worth_looks import Standing, firm
 from repro.judge.worth_supposed import Supposed, Values
 from repro.record import RunRecord
 from repro.spec.schema import Claim
@@ -29,7 +30,9 @@ RULES: dict[str, Callable[[Pool, Any], Row]] = {
     "point": measured, "loss": measured, "order": compared.order, "trend": compared.trend,
 }  # fmt: skip
 #: seeds that the rule of an intricate kind needs to say anything
-NEEDED = {"convergence": 5, "band": 3, "trajectory": 3, "confusion": 5}
+NEEDED = {
+    "convergence": ENOUGH_PAIRS, "band": ENOUGH_RUNS, "trajectory": ENOUGH_RUNS, "confusion": ENOUGH_PAIRS,
+}  # fmt: skip
 
 
 class Chances:
@@ -58,7 +61,8 @@ class Chances:
         name = (pool.report.id, claim.id, look, found.decided, today.expected, each)
         if name not in self.known:
             now = found.word if found.decided else "inconclusive"
-            words = [firm(RULES[claim.kind](supposed, claim)) for supposed in self._looks(today, values, claim, look)]
+            rows = (RULES[claim.kind](supposed, claim) for supposed in self._looks(today, values, claim, look))
+            words = [row.verdict.word if row.verdict and firm(row) else "inconclusive" for row in rows]
             self.known[name] = sum(word != now for word in words) / self.draws
         return self.known[name]
 
@@ -73,12 +77,6 @@ class Chances:
             yield Supposed(today.real, {name: {**each, **new[name]} for name, each in values.items()}, today.fold)
 
 
-def firm(row: Row) -> str:
-    """Return a row's word, `inconclusive` where it is provisional or leaves the claim open."""
-    verdict = row.verdict
-    return "inconclusive" if verdict is None or verdict.provisional or verdict.word in OPEN else verdict.word
-
-
 def values_of(pool: Pool, claim: Any, found: Standing) -> Values | None:
     """Return the value of each experiment and seed of the last look; None where a run has none."""
     epoch, values = getattr(claim, "epoch", None), {}
@@ -87,19 +85,12 @@ def values_of(pool: Pool, claim: Any, found: Standing) -> Values | None:
         return number(record.value(claim.protocol, claim.metric, epoch))
 
     for name in found.experiments:
-        groups = _groups(pool, claim, name)
+        groups = pool.groups(name, getattr(claim, "fold", None))
         each = means({seed: groups[seed] for seed in found.looked}, read)
         if len(each) < len(found.looked):
             return None
         values[name] = {seed: float(value) for seed, value in each.items()}
     return values
-
-
-def _groups(pool: Pool, claim: Any, name: str) -> Groups:
-    fold = getattr(claim, "fold", None)
-    if fold is None:
-        return pool.groups(name)
-    return {record.seed: [record] for record in pool.chosen(name) if record.fold == fold}
 
 
 def further(

@@ -69,18 +69,19 @@ def standing(pool: Pool, claim: Claim, row: Row) -> Standing | None:
     at = max((look for look in LOOKS if look <= len(seeds)), default=0)
     if LOOKS[0] < len(seeds) < LOOKS[-1] and at != len(seeds):
         row = _at(pool, claim, names, seeds[:at])  # a step that is under way is no look
-    verdict = row.verdict
-    word = verdict.word if verdict else "not run"
-    firm = verdict is not None and word not in OPEN and not verdict.provisional
-    return Standing(names, seeds, seeds[:at], word, at > 0 and firm)
+    word = row.verdict.word if row.verdict else "not run"
+    return Standing(names, seeds, seeds[:at], word, at > 0 and firm(row))
+
+
+def firm(row: Row) -> bool:
+    """Whether a row's verdict decides its claim: it is neither open nor provisional."""
+    return row.verdict is not None and row.verdict.word not in OPEN and not row.verdict.provisional
 
 
 def shared(pool: Pool, claim: Claim, names: Sequence[str]) -> tuple[int, ...]:
     """Return the seeds that every one of a claim's experiments has, in order; of one fold where it asks for that."""
     fold = getattr(claim, "fold", None)
-    if fold is not None:
-        return tuple(sorted({record.seed for record in pool.chosen(names[0]) if record.fold == fold}))
-    return tuple(sorted(set.intersection(*(set(pool.groups(name)) for name in names))))
+    return tuple(sorted(set.intersection(*(set(pool.groups(name, fold)) for name in names))))
 
 
 def _at(pool: Pool, claim: Claim, names: Sequence[str], seeds: Sequence[int]) -> Row:

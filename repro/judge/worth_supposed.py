@@ -49,8 +49,8 @@ class Supposed(Pool):
         """Return the supposed runs of an experiment."""
         return [record for group in self.runs[experiment].values() for record in group]
 
-    def groups(self, experiment: str) -> Groups:
-        """Return the supposed runs by seed."""
+    def groups(self, experiment: str, fold: int | None = None) -> Groups:
+        """Return the supposed runs by seed; they are of the fold that is asked for, if of one."""
         return self.runs[experiment]
 
     def prior(self, expected: float, networks: int = 1) -> float:

@@ -1,4 +1,4 @@
-"""How pictures look, and how they become bytes: the one place that imports matplotlib."""
+"""How pictures look, and how they become bytes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -16,7 +16,7 @@ from repro.record import RunRecord
 from repro.report.markdown import one_line
 from repro.report.protocols import protocol_place
 from repro.spec.answerable import metrics_of
-from repro.spec.identity import recipe_hash
+from repro.spec.identity import sharing
 from repro.spec.schema import PROTOCOLS, Report
 from repro.spec.withdrawn import Struck
 
@@ -57,11 +57,8 @@ def heads(
 
 
 def _sharing(reports: Mapping[str, Report]) -> dict[tuple[str, str], list[str]]:
-    sharing: dict[tuple[str, str], list[str]] = {}
-    for report in reports.values():
-        for experiment in report.experiments.values():
-            sharing.setdefault((report.id, recipe_hash(experiment.recipe)), []).append(experiment.id)
-    return sharing
+    groups = [(report.id, sha, group) for report in reports.values() for sha, group in sharing(report).items()]
+    return {(name, sha): [experiment.id for experiment in group] for name, sha, group in groups}
 
 
 def _used(reports: Mapping[str, Report], records: Sequence[RunRecord], profile: str) -> set[int]:

@@ -13,14 +13,14 @@ import numpy as np
 
 from repro import plots
 from repro.judge.claims import choose, records_of
-from repro.judge.curves import Bands, bands, matrix
-from repro.judge.records import Pool, means, number
+from repro.judge.curves import Bands, bands, matrices, matrix
+from repro.judge.records import Pool, number
 from repro.record import CLASSES, RunRecord
 from repro.report.brackets import bracket_figure
 from repro.report.forests import forest
 from repro.report.markdown import Md, join, plural
 from repro.spec.claims import experiments_of
-from repro.spec.identity import recipe_hash
+from repro.spec.identity import sharing
 from repro.spec.schema import BandClaim, ConfusionClaim, MeasuredClaim, Report, TrajectoryClaim
 
 __all__ = [
@@ -52,16 +52,13 @@ class Arm:
 
 def arms(report: Report, records: list[RunRecord], profile: str) -> list[Arm]:
     """Return the report's distinct recipes in the file's order, each with its records."""
-    found: dict[str, Arm] = {}
     records = [record for record in records if record.report == report.id]
-    for experiment in report.experiments.values():
-        sha = recipe_hash(experiment.recipe)
-        if sha in found:
-            found[sha].names.append(experiment.id)
-            continue
-        chosen, replicates = choose(records_of(report, experiment.id, records, profile))
-        found[sha] = Arm([experiment.id], experiment.title, experiment.tier, chosen, replicates)
-    return list(found.values())
+    found = []
+    for group in sharing(report).values():
+        first = group[0]
+        chosen, replicates = choose(records_of(report, first.id, records, profile))
+        found.append(Arm([each.id for each in group], first.title, first.tier, chosen, replicates))
+    return found
 
 
 def draw(report: Report, arm: Arm, cache: Path | None = None) -> None:
@@ -149,22 +146,11 @@ def confusions(report: Report, records: list[RunRecord], profile: str, cache: Pa
     for claim in report.claims:
         if isinstance(claim, ConfusionClaim):
             theirs = np.array(claim.matrix, float)
-            ours = _matrices(pool, claim, theirs.sum())
-            if ours:
+            if ours := list(matrices(pool, claim).values()):
                 title = f"{report.id}, {claim.experiment}: {claim.id}"
                 picture = plots.cached(cache, plots.trio_figure, np.array(ours), theirs, CLASSES, title)
                 figures[f"confusion-{claim.id}.svg"] = picture
     return figures
-
-
-def _matrices(pool: Pool, claim: ConfusionClaim, images: float) -> list[np.ndarray]:
-    """Return the matrix of each seed, of as many images as the published one has."""
-
-    def read(record: RunRecord) -> np.ndarray | None:
-        ours = matrix(record, claim.protocol)
-        return ours if ours is not None and ours.sum() == images else None
-
-    return list(means(pool.groups(claim.experiment), read).values())
 
 
 def cost(report: Report, drawn: Iterable[Arm], cache: Path | None = None) -> dict[str, bytes]:

@@ -5,10 +5,11 @@ from repro.run.options import Options, folder_of
 from repro.run.profiles import (
     FULL_TEST_IMAGES,
     FULL_TRAIN_IMAGES,
-    LENGTHS,
     SMOKE_STEPS,
     adapt,
     dataset_of,
+    few_steps,
+    measured_images,
     shortened,
     test_images,
 )
@@ -19,7 +20,6 @@ from repro.run.wiring import assemble, execute, optimizer_of, part_of
 __all__ = [
     "FULL_TEST_IMAGES",
     "FULL_TRAIN_IMAGES",
-    "LENGTHS",
     "SMOKE_STEPS",
     "Options",
     "adapt",
@@ -30,8 +30,10 @@ __all__ = [
     "check_models",
     "dataset_of",
     "execute",
+    "few_steps",
     "folder_of",
     "identity",
+    "measured_images",
     "optimizer_of",
     "part_of",
     "set_aside",

@@ -17,7 +17,7 @@ from repro.record import Entry, RunRecord, write_atomically
 from repro.run import reuse, starts
 from repro.run.networks import build_padded
 from repro.run.options import Options, folder_of
-from repro.run.profiles import SMOKE_STEPS, adapt, test_images
+from repro.run.profiles import SMOKE_STEPS, adapt, few_steps, test_images
 from repro.run.records import to_record
 from repro.spec.identity import Run
 from repro.spec.recipe import Recipe
@@ -105,8 +105,7 @@ def _write(path: Path, save: Callable[[IO[bytes]], None]) -> None:
 
 def assemble(recipe: Recipe, run: Run, dataset: Dataset, options: Options) -> tuple[Stepper, Held]:
     """Build the network, put the images on the device, and bind everything a step needs."""
-    device, smoke = options.device, run.profile == "smoke"
-    short = smoke and run.tier != "headline"
+    device = options.device
     model, own = build_padded(recipe.model, run.seed, options.precision, options.pad)
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     part = part_of(recipe, run.seed, run.fold, len(dataset.x_train))(1)
@@ -120,7 +119,7 @@ def assemble(recipe: Recipe, run: Run, dataset: Dataset, options: Options) -> tu
         recipe.budget.batch_size,
         options.precision,
         logits_dropout=recipe.model.logits_dropout,
-        max_steps=SMOKE_STEPS if short else None,
+        max_steps=SMOKE_STEPS if few_steps(run.profile, run.tier) else None,
         loss=losses.build(last_bias=list(model.parameters())[-1], **recipe.loss.model_dump()),
         own=own,
         compiled=options.compile,

@@ -64,6 +64,14 @@ class Run:
         return f"{self.report}/{self.experiments[0]} s{self.seed}" + (f" f{self.fold}" if self.fold is not None else "")
 
 
+def sharing(report: Report) -> dict[str, list[Experiment]]:
+    """Return a report's experiments by their recipe's hash, in the file's order: those together share their runs."""
+    found: dict[str, list[Experiment]] = {}
+    for experiment in report.experiments.values():
+        found.setdefault(recipe_hash(experiment.recipe), []).append(experiment)
+    return found
+
+
 def runs_of(
     report: Report, experiments: Iterable[Experiment], seeds: Iterable[int], data: str, profile: str
 ) -> list[Run]:
@@ -71,17 +79,14 @@ def runs_of(
 
     An experiment with a fresh network a fold has a run a fold, counted from 1.
     """
-    sharing: dict[str, tuple[str, ...]] = {}
-    for each in report.experiments.values():
-        sha = recipe_hash(each.recipe)
-        sharing[sha] = (*sharing.get(sha, ()), each.id)
+    known = {sha: tuple(each.id for each in group) for sha, group in sharing(report).items()}
     hashed = [(experiment, recipe_hash(experiment.recipe)) for experiment in experiments]
     runs: dict[str, Run] = {}
     for seed in seeds:
         for experiment, sha in hashed:
             for fold in folds_of(experiment.recipe):
                 key = run_key(report.id, sha, seed, fold, data, profile)
-                named = sharing.get(sha, ())
+                named = known.get(sha, ())
                 run = Run(report.id, named, experiment.recipe, seed, fold, profile, data, experiment.tier, key)
                 runs.setdefault(key, run)
     return list(runs.values())

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from repro.spec.cifar import TRAIN_IMAGES
 from repro.spec.fields import (
     NUMBER,
     RGB,
@@ -35,12 +36,12 @@ __all__ = [
 class Split(Model):
     """How many of the 50,000 training images train and how many validate (a random holdout)."""
 
-    train: Annotated[int, Field(ge=1, le=50_000)]
+    train: Annotated[int, Field(ge=1, le=TRAIN_IMAGES)]
     val: Annotated[int, Field(ge=0, le=49_999)] = 0
 
     @model_validator(mode="after")
     def _fits(self) -> "Split":
-        if self.train + self.val > 50_000:
+        if self.train + self.val > TRAIN_IMAGES:
             both = f"{self.train:,} + {self.val:,}"
             raise refuse(f"train + val is {both}, more than the 50,000 training images; lower one", "train", "val")
         return self
@@ -79,12 +80,12 @@ class Data(Model):
     def _folds_fit(self) -> "Data":
         if self.folds is None:
             return self
-        if 50_000 % (k := self.folds.k):
+        if TRAIN_IMAGES % (k := self.folds.k):
             raise refuse(f"folds.k is {k}, which does not divide the 50,000 training images; give 2, 4, 5, 8, 10, ...",
                          "folds.k")  # fmt: skip
-        part = 50_000 // k
-        if (self.split.train, self.split.val) != (50_000 - part, part):
-            text = f"split must be that of one of {k} folds; give train: {50_000 - part}, val: {part}"
+        part = TRAIN_IMAGES // k
+        if (self.split.train, self.split.val) != (TRAIN_IMAGES - part, part):
+            text = f"split must be that of one of {k} folds; give train: {TRAIN_IMAGES - part}, val: {part}"
             raise refuse(text, "split.train", "split.val", "folds.k")
         return self
 

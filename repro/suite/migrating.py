@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import UserError
-from repro.record import RunRecord
+from repro.record import EXTRAS, RunRecord
 from repro.report import evidence
 from repro.spec import withdrawn
 from repro.suite.migrated import KINDS, Migrated
@@ -18,8 +18,6 @@ from repro.suite.planning import notes_for
 from repro.suite.summarising import refresh
 from repro.track import Tracker, owner, store
 
-#: files of a run that are not made from its record
-_EXTRAS = ("journal.jsonl", "probabilities.npz")
 #: tags that say who wrote the run into this store
 _WRITER = {owner.TAG, owner.HOST, owner.FOLDER, "repro.replaces", "mlflow.parentRunId"}
 Held = dict[str, set[Any]]
@@ -74,7 +72,7 @@ def _brought(old: Tracker, new: Tracker, say: Callable[[str], None]) -> tuple[di
 
 def _extras(old: Tracker, run_id: str, folder: Path) -> dict[str, Path]:
     found = {}
-    for name in _EXTRAS:
+    for name in EXTRAS:
         if (data := old.download(run_id, name)) is not None:
             found[name] = folder / name
             found[name].write_bytes(data)

@@ -16,7 +16,7 @@ from repro.report.markdown import plural
 from repro.report.values import EXACT, behind, interval, margin, ours, verdict
 from repro.report.verdicts import verdicts_json
 from repro.spec.claims import experiments_of
-from repro.spec.identity import recipe_hash
+from repro.spec.identity import recipe_hash, sharing
 from repro.spec.schema import Report
 from repro.suite.planning import main_number
 from repro.suite.verdict_files import as_json, as_markdown, pictures
@@ -62,7 +62,7 @@ class Verdicts:
         if profile != "full" or not self.runs(report, experiment):
             return None
         spec = self.reports[report]
-        names = sharing(spec, experiment)
+        names = alike(spec, experiment)
         named = {claim.id for claim in spec.claims if names & set(experiments_of(claim))}
         rows = [row for row in self.rows(report) if row.claim in named]
         if (main := main_row(spec, experiment, rows)) is None:
@@ -81,10 +81,9 @@ class Verdicts:
         return Judged(main.claim, said.word, in_words(main), more, tally, said.provisional, numbers(main), files, draw)
 
 
-def sharing(report: Report, experiment: str) -> set[str]:
+def alike(report: Report, experiment: str) -> set[str]:
     """Return the experiments that share an experiment's recipe and so its runs, itself among them."""
-    sha = recipe_hash(report.experiments[experiment].recipe)
-    return {other.id for other in report.experiments.values() if recipe_hash(other.recipe) == sha}
+    return {other.id for other in sharing(report)[recipe_hash(report.experiments[experiment].recipe)]}
 
 
 def main_row(report: Report, experiment: str, rows: Sequence[Row]) -> Row | None:

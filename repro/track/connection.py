@@ -1,4 +1,4 @@
-"""The door to MLflow: experiments, runs, rows and artifacts by their ids; the only module that imports mlflow."""
+"""The door to MLflow: experiments, runs, rows and artifacts by their ids."""
 
 import logging
 import os

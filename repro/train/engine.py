@@ -78,17 +78,8 @@ def fit(
     """
     model, journal = stepper.model, Journal(folder / "journal.jsonl")
     optimizer = make_optimizer(model.parameters()) if captured is None else captured.optimizer
-    logits: dict[str, torch.Tensor] = {}
-    done = 0
-    if saved := checkpoint.load(folder):
-        done, state = saved
-        with training.fitting(folder):
-            training.restore(model, optimizer, state, stepper.own)
-            logits = {name: value.to(stepper.device) for name, value in state["logits"].items()}
-    journal.truncate(done)
-    entries = journal.read()
-    if len(entries) != done:
-        raise UserError(f"{journal.path}: holds {len(entries)} epochs but the checkpoint {done}; --force begins anew")
+    entries, logits = _resumed(stepper, optimizer, folder, journal)
+    done = len(entries)
     graphed = captured or (Graphed(stepper, optimizer) if graph and possible(stepper, optimizer) else None)
     memory.begin(stepper.device)
     every_step = epochs * stepper.steps <= EVERY_STEP
@@ -117,9 +108,7 @@ def fit(
             metrics["lr"] = schedule(epoch, 0.0, history)
             ended = perf_counter()  # and the next begins: keeping this one is in the time of a run
             metrics["time/epoch_s"], began = rounded([ended - began])[0], ended
-            if (held_gb := memory.peak_gb(stepper.device)) is not None:
-                capturing_gb = graphed.memory_gb if graphed is not None else None
-                metrics["gpu/mem_gb"] = max(held_gb, capturing_gb or 0.0)
+            metrics |= _memory(stepper, graphed)
             if improves(metrics, history, selection_metric(held)):
                 logits["best_val_loss"] = logits["last"]
             entries.append(journal.append(epoch, metrics, steps))
@@ -137,6 +126,31 @@ def fit(
     ends.finish()
     model.eval()  # also where nothing was left to train
     return Fitted(entries, logits, graphed)
+
+
+def _resumed(
+    stepper: Stepper, optimizer: torch.optim.Optimizer, folder: Path, journal: Journal
+) -> tuple[list[Entry], dict[str, torch.Tensor]]:
+    """Restore what the newest checkpoint holds; return the epochs it has done and its logits, nothing without one."""
+    done, logits = 0, {}
+    if saved := checkpoint.load(folder):
+        done, state = saved
+        with training.fitting(folder):
+            training.restore(stepper.model, optimizer, state, stepper.own)
+            logits = {name: value.to(stepper.device) for name, value in state["logits"].items()}
+    journal.truncate(done)
+    entries = journal.read()
+    if len(entries) != done:
+        raise UserError(f"{journal.path}: holds {len(entries)} epochs but the checkpoint {done}; --force begins anew")
+    return entries, logits
+
+
+def _memory(stepper: Stepper, graphed: Graphed | None) -> dict[str, float]:
+    """Return the device's memory at its peak, in 10^9 bytes, capturing included; nothing where it is not measured."""
+    held_gb = memory.peak_gb(stepper.device)
+    if held_gb is None:
+        return {}
+    return {"gpu/mem_gb": max(held_gb, (graphed.memory_gb if graphed is not None else None) or 0.0)}
 
 
 def train(

@@ -7,10 +7,6 @@ from dataclasses import dataclass, field
 from repro.judge import printed
 from repro.spec.schema import Claim, MeasuredClaim, Report
 
-#: test images of CIFAR-10
-TEST = 10_000
-#: training images of CIFAR-10, those that validate included
-TRAIN = 50_000
 #: protocols whose number stands for all test images
 _FULL_TEST = ("last", "best_val_loss", "best_test", "best_test_every10", "best_test_loss", "batch_mean")
 #: a table's name in the place of a claim, such as `Table 1 (Results)`

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from scipy.special import betaincinv
 
-from repro.judge.preflight.finding import TEST, Finding, measured, prints_as, shown
+from repro.judge.preflight.finding import Finding, measured, prints_as, shown
 from repro.judge.printed import reference
+from repro.spec.cifar import TEST_IMAGES
 from repro.spec.schema import MeasuredClaim, Report
 
 #: at most so many images make a percentage coarse
@@ -53,10 +54,10 @@ def few_images(report: Report) -> Iterator[Finding]:
 
 def _denominators(report: Report, claim: MeasuredClaim) -> list[int]:
     """Return other numbers of images that the report's splits and batches give, the smallest first."""
-    found: set[int] = {TEST}
+    found: set[int] = {TEST_IMAGES}
     for experiment in report.experiments.values():
         split, batch = experiment.recipe.data.split, experiment.recipe.budget.batch_size
-        for size in (TEST, split.val):
+        for size in (TEST_IMAGES, split.val):
             found |= {size, size % batch, min(batch, size)}
     return sorted(found - {0, claim.n})
 

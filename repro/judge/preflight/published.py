@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-from repro.judge.preflight.finding import TEST, TRAIN, Finding, measured, names, shown
+from repro.judge.preflight.finding import Finding, measured, names, shown
 from repro.judge.printed import ends, reference
+from repro.spec.cifar import TEST_IMAGES, TRAIN_IMAGES
 from repro.spec.schema import MeasuredClaim, Report, Sentence, TrajectoryClaim, UntestableClaim
 
 _STEADY = re.compile(r"steadily|throughout|in every epoch", re.IGNORECASE)
@@ -147,7 +148,7 @@ def batch_counts(report: Report) -> Iterator[Finding]:
         for experiment in report.experiments.values():
             split, batch = experiment.recipe.data.split, experiment.recipe.budget.batch_size
             for divisor in _divisors(claim):
-                for size in sorted({TEST, TRAIN, split.train, split.val} - {0}):
+                for size in sorted({TEST_IMAGES, TRAIN_IMAGES, split.train, split.val} - {0}):
                     if -(-size // batch) == divisor:
                         numbers[f"images_{divisor}"] = size
             if rest := split.val % batch:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from repro.judge.preflight.finding import TEST, Finding, measured, prints_as, shown, whole
+from repro.judge.preflight.finding import Finding, measured, prints_as, shown, whole
 from repro.judge.printed import half_unit
 from repro.judge.statistics import batch_mean_sd
+from repro.spec.cifar import TEST_IMAGES
 from repro.spec.schema import ConfusionClaim, MeasuredClaim, Report
 
 
@@ -19,11 +20,11 @@ def batch_means(report: Report) -> Iterator[Finding]:
         if not sd:
             continue
         text = (
-            f"{' and '.join(shown(c) for c in of_it)} of `{experiment}` may be a mean over {TEST // batch + 1} "
-            f"batches, in which the last {TEST % batch} images weigh like {batch}. Over random orders of the images "
-            f"such a mean has a standard deviation of {sd:.2f} points about the accuracy of all {TEST:,}."
+            f"{' and '.join(shown(c) for c in of_it)} of `{experiment}` may be a mean over {TEST_IMAGES // batch + 1} "
+            f"batches, in which the last {TEST_IMAGES % batch} images weigh like {batch}. Over random orders of the "
+            f"images such a mean has a standard deviation of {sd:.2f} points about the accuracy of all {TEST_IMAGES:,}."
         )
-        numbers: dict[str, float | int | str] = {"sd": sd, "batch": batch, "last_batch": TEST % batch}
+        numbers: dict[str, float | int | str] = {"sd": sd, "batch": batch, "last_batch": TEST_IMAGES % batch}
         yield Finding(
             report.id, f"batch-mean-{experiment}", "batch_mean", "A mean over batches is not the accuracy", text,
             numbers, tuple(c.id for c in of_it),
@@ -45,13 +46,13 @@ def trace_of(matrix: ConfusionClaim) -> int:
 
 def _restates(claim: MeasuredClaim, matrix: ConfusionClaim) -> bool:
     """Say whether a claim is no number of its own but the trace of a matrix."""
-    same = abs(claim.value - 100 * trace_of(matrix) / TEST) < 1e-9
+    same = abs(claim.value - 100 * trace_of(matrix) / TEST_IMAGES) < 1e-9
     return same and claim.decimals >= 2 and claim.where.startswith(matrix.where)
 
 
 def _matrix(report: Report, of_it: list[ConfusionClaim], restated: list[str]) -> Iterator[Finding]:
     trace = trace_of(of_it[0])
-    percent, networks = 100 * trace / TEST, {c.experiment for c in of_it}
+    percent, networks = 100 * trace / TEST_IMAGES, {c.experiment for c in of_it}
     printed: dict[float, MeasuredClaim] = {}
     for claim in measured(report):
         if claim.experiment not in networks or not whole(claim) or claim.id in restated:
@@ -62,7 +63,7 @@ def _matrix(report: Report, of_it: list[ConfusionClaim], restated: list[str]) ->
     off = [c for c in printed.values() if not prints_as(c, percent)]
     if not off:
         return
-    text = f"The matrix ({of_it[0].where}) has {trace:,} right images of {TEST:,}, {percent:.2f} %. "
+    text = f"The matrix ({of_it[0].where}) has {trace:,} right images of {TEST_IMAGES:,}, {percent:.2f} %. "
     if fits:
         text += f"That prints as {' and '.join(f'{shown(c)} (`{c.experiment}`)' for c in fits)}. "
     numbers: dict[str, float | int | str] = {"trace": trace, "percent": percent}

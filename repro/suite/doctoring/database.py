@@ -10,7 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from repro.suite.doctoring.findings import Finding, plural, set_aside
+from repro.report.markdown import plural
+from repro.suite.doctoring.findings import Finding, set_aside
 from repro.track.store import TABLES, Store
 
 #: what SQLite keeps beside a file

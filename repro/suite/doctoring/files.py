@@ -10,7 +10,8 @@ from repro.data import cache
 from repro.errors import UserError
 from repro.execute.outcome import finished_record
 from repro.record import Journal
-from repro.suite.doctoring.findings import Finding, below, held, plural, remove, set_aside, size
+from repro.report.markdown import plural
+from repro.suite.doctoring.findings import Finding, below, held, remove, set_aside, size
 from repro.track import owner
 
 #: `.record.json.4242.tmp`: what is being written by process 4242, and what SQLite puts beside such a file

@@ -97,8 +97,3 @@ def below(folder: Path, skipped: tuple[str, ...] = ()) -> Iterator[Path]:
 def size(paths: list[Path]) -> str:
     """Return how much disk files take, in words."""
     return f"{sum(path.stat().st_size for path in paths) / 1e6:,.1f} MB"
-
-
-def plural(count: int, word: str) -> str:
-    """Return a count with its noun."""
-    return f"{count:,} {word}{'' if count == 1 else 's'}"

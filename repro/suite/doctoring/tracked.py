@@ -7,7 +7,8 @@ from typing import Any
 
 from repro.errors import UserError
 from repro.record import Journal, RunRecord
-from repro.suite.doctoring.findings import Finding, held, plural
+from repro.report.markdown import plural
+from repro.suite.doctoring.findings import Finding, held
 from repro.track import Tracker, owner
 from repro.track.owner import Owner
 from repro.track.projection import digest

@@ -9,6 +9,7 @@ from typing import Any
 from repro.errors import UserError
 from repro.record import RunRecord
 from repro.report import evidence
+from repro.report.markdown import plural
 from repro.spec import ledger, withdrawn
 from repro.suite.verifying import finals, measuring, naming, tables
 from repro.suite.verifying.rules import Broken, Rule, Subject
@@ -38,10 +39,10 @@ class Verified:
     @property
     def verdict(self) -> str:
         """The last line: `N records, M rules, all hold`, or how many are broken in how many places."""
-        head = f"{_plural(self.records, 'record')}, {_plural(len(self.rules), 'rule')}, "
+        head = f"{plural(self.records, 'record')}, {plural(len(self.rules), 'rule')}, "
         if not self.broken:
             return head + "all hold"
-        return f"{head}{len({b.rule for b in self.broken})} broken in {_plural(len(self.broken), 'place')}"
+        return f"{head}{len({b.rule for b in self.broken})} broken in {plural(len(self.broken), 'place')}"
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain values, for JSON."""
@@ -130,7 +131,7 @@ def _unmatched(struck: withdrawn.Withdrawn, records: Sequence[RunRecord], path: 
     """Yield a note for each entry that holds for no record: perhaps a misspelt commit, perhaps another machine's."""
     for number, entry in enumerate(struck.withdrawn):
         if not any(entry.holds(withdrawn.Made.of(record)) for record in records):
-            yield f"{path}: withdrawn[{number}]: holds for none of the {_plural(len(records), 'record')} here"
+            yield f"{path}: withdrawn[{number}]: holds for none of the {plural(len(records), 'record')} here"
 
 
 def _check(path: Path, place: str, ledgers: frozenset[str] | None, done: Verified) -> RunRecord | None:
@@ -166,7 +167,3 @@ def _refused(rule: str, path: Path, error: UserError) -> Broken:
     """Return what loading refused: its sentence names the file first, a ledger's its own."""
     file, _, text = str(error).partition(": ")
     return Broken(file, "", rule, text) if text and Path(file).name else Broken(str(path), "", rule, str(error))
-
-
-def _plural(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import numpy as np
 
 from repro.record import CLASSES, FULL_TEST
-from repro.suite.verifying.rules import FULL_IMAGES, Places, Rule, Subject, same
+from repro.spec.cifar import TEST_IMAGES
+from repro.suite.verifying.rules import Places, Rule, Subject, same
 
 #: protocol -> (the curve that it chooses an epoch by, the best of it)
 CHOSEN: dict[str, tuple[str, Callable[[np.ndarray], float]]] = {
@@ -68,7 +69,7 @@ def _confusion(subject: Subject) -> Places:
             yield key, f"sums to {total:,}; expected the {subject.images:,} test images"
         elif subject.record.data.get("test") == FULL_TEST:
             for row, counts in enumerate(matrix):
-                if sum(counts) != (each := FULL_IMAGES // size):
+                if sum(counts) != (each := TEST_IMAGES // size):
                     yield f"{key}.{row}", f"sums to {sum(counts):,}; expected {each:,} test images a class"
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from repro.record import FULL_TEST, RunRecord
+from repro.spec.cifar import TEST_IMAGES
 
 #: (key path in the record, what is there and what was expected)
 Places = Iterator[tuple[str, str]]
-FULL_IMAGES = 10_000
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Subject:
     def images(self) -> int | None:
         """How many test images the run was measured on: all, or what its predictions say; None where they do not."""
         if self.record.data.get("test") == FULL_TEST:
-            return FULL_IMAGES
+            return TEST_IMAGES
         return len(self.predictions["class"]) if "class" in self.predictions else None
 
     def final(self, protocol: str, metric: str) -> float | None:
