@@ -12,6 +12,7 @@ from scipy import stats
 from scipy.special import comb
 
 from repro.judge.claims import choose, judge, order_spread
+from repro.judge.records import together
 from repro.spec.schema import MeasuredClaim, Report
 
 
@@ -117,6 +118,17 @@ def test_declared_before_the_run(report):
     assert judged(report, "test-acc", records.values(), ledgers=ledgers).declared == "unknown"
     known = [records["base-s0"], records["base-s1"]]
     assert judged(report, "test-acc", known, ledgers=ledgers).declared == "yes"
+
+
+@pytest.mark.parametrize(
+    ("each", "said"),
+    [
+        ([], ""), (["yes"], "yes"), (["yes", "no"], "in part"), (["yes", "unknown"], "unknown"), (["no", "no"], "no"),
+        (["yes", "rules 1"], "rules 1"), (["rules 2", "rules 1", "yes"], "rules 1"), (["rules 1", "no"], "in part"),
+    ],
+)  # fmt: skip
+def test_what_runs_say_together_of_when_a_claim_was_declared(each, said):
+    assert together(each) == said
 
 
 def test_a_ledger_that_does_not_hash_to_its_name_says_nothing(report):

@@ -439,6 +439,16 @@ def test_json_has_the_same_as_the_lines(folder, sound):
     assert set(plain["rules"]) == {rule.name for rule in RULES} | {"readable", "ledgers"}
 
 
+def test_a_runs_folder_is_its_record_whatever_else_lies_there(folder, sound, tmp_path):
+    run = tmp_path / "home" / "runs" / sound.run_key
+    run.mkdir(parents=True)
+    (run / "record.json").write_bytes(sound.to_bytes())
+    for name in ("attempts.json", "energy.json"):
+        (run / name).write_text("[]")
+    for place in (run, run.parent, tmp_path / "home"):
+        assert repro("verify", str(place), "--reports", str(folder)).startswith("1 record,")
+
+
 def test_elsewhere_than_in_the_repository_a_records_ledger_is_not_looked_up(folder, sound, tmp_path):
     path = tmp_path / "away" / sound.file_name
     path.parent.mkdir()

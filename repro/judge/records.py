@@ -221,7 +221,12 @@ class Pool:
 def together(each: Iterable[str]) -> str:
     """Return what several runs say of whether a claim was declared before them, in one word; nothing of no run."""
     said = set(each)
-    return "" if not said else said.pop() if len(said) == 1 else "unknown" if "unknown" in said else "in part"
+    if len(said) < 2:
+        return said.pop() if said else ""
+    if "unknown" in said:
+        return "unknown"
+    # All of them held it, some to be judged by an earlier version of its rule: the oldest is said.
+    return "in part" if "no" in said else min(said - {"yes"}, key=lambda word: int(word.removeprefix("rules ")))
 
 
 def environment(records: Iterable[RunRecord]) -> str:

@@ -32,7 +32,7 @@ class OrderSpread:
 
 @dataclass(frozen=True)
 class RunValue:
-    """What one run says to one claim; `declared`: whether the claim stood before the run (yes | no | unknown)."""
+    """What one run says to one claim; `declared`: whether that stood before the run (yes | rules N | no | unknown)."""
 
     run_key: str
     seed: int

@@ -23,8 +23,6 @@ FULL_TEST = "65a6ffe079453e514083f99356b35e02cbfd581b4951e3937fae188974b79f39"
 MAX_BYTES = 64 * 1024
 #: what a finished run's folder offers beside its record
 EXTRAS = ("journal.jsonl", "probabilities.npz")
-#: what a run's folder may hold beside the record that is not made from it
-EXTRAS = ("journal.jsonl", "probabilities.npz")
 #: by an older schema's number, what makes its plain values those of the next one: pure functions. 1 is the first
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

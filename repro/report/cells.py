@@ -205,7 +205,7 @@ def details(rows: Iterable[Row]) -> list[Md]:
 def provisional_note(rows: Sequence[Row]) -> str:
     """Explain the word, and what is said of swings, where they occur."""
     few = sum(row.provisional for row in rows)
-    needed = f"fewer than {ENOUGH_RUNS} runs, of a comparison fewer than {ENOUGH_PAIRS} pairs of runs"
+    needed = f"fewer than {ENOUGH_RUNS} runs, of an order, trend or convergence fewer than {ENOUGH_PAIRS} pairs of runs"
     parts = [f"Provisional: {needed} ({plural(few, 'claim')})."] if few else []
     found = [row.verdict for row in rows if row.verdict is not None and row.verdict.swing is not None]
     if others := sum(bool(verdict.at_swing) for verdict in found):

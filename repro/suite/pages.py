@@ -13,29 +13,29 @@ if TYPE_CHECKING:
 def write_pages(profile: str, home: Path, reports_dir: Path, out: Path | None, from_mlflow: bool = False) -> list[Path]:
     """Render the pages: full ones to the reports folder, others to the state folder.
 
-    Full pages rest on the evidence: finished full-protocol records of this machine are put there first.
+    Full pages beside the evidence rest on it: finished full-protocol records of this machine are put there first.
     """
     from repro.judge import timings
     from repro.report import evidence, render
     from repro.spec.loading import load_all
 
-    reports = load_all()
+    reports, own = load_all(), profile == "full" and out is None
     if from_mlflow:
         from repro.suite.carrying import open_tracker
 
         tracker = open_tracker(home, offline=False)
         assert tracker is not None
         every = [evidence.check(RunRecord.from_bytes(data, name), name) for name, data in tracker.records()]
-        if profile == "full" and out is None:  # the pages beside the evidence lose none of it
+        if own:  # the pages beside the evidence lose none of it
             evidence.collect(home, reports_dir)
             held = {record.to_bytes() for record in every}
             every += [record for record in evidence.all_committed(reports_dir) if record.to_bytes() not in held]
         records, struck = withdrawn.of(reports_dir).split(every)
     else:
-        if profile == "full":
+        if own:
             evidence.collect(home, reports_dir)
         records, struck = evidence.read(home, reports_dir), evidence.struck(home, reports_dir)
-        if profile == "full" and ledger.ledger_id(ledger.claims(reports.values())) in {one.ledger for one in records}:
+        if own and ledger.ledger_id(ledger.claims(reports.values())) in {one.ledger for one in records}:
             # Runs that came from another checkout left theirs there; its name proves that the claims are the same.
             ledger.write(reports.values(), reports_dir / "ledger")
     ledgers = ledger.read(reports_dir / "ledger")

@@ -92,7 +92,8 @@ def _below(path: Path) -> Iterator[Found]:
         return
     if not path.is_dir():
         raise UserError(f"{path}: is not there; name a record, or a folder of records")
-    for pattern in ("*/evidence/*.json", "evidence/*.json", "runs/*/record*.json", "*/record*.json", "*.json"):
+    runs = ("runs/*/record*.json", "*/record*.json", "record*.json")
+    for pattern in ("*/evidence/*.json", "evidence/*.json", *runs, "*.json"):
         if some := [each for each in sorted(path.glob(pattern)) if each.name != "bundle.json"]:
             yield from ((each, _place(each)) for each in some)
             return
