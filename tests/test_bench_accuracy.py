@@ -140,7 +140,7 @@ def test_recipes_are_whole_or_shortened_as_a_quick_run_is(known):
 
 def test_a_shorter_cosine_has_the_same_shape():
     recipe = REPORTS["chen2024"].experiments["resnet68"].recipe
-    short = shortened.shortened(recipe.schedule, 5, 50)
+    short = runner.shortened(recipe.schedule, 5, 5, 50)
     long_rate, short_rate = (schedule.build(lr=0.1, **each.model_dump()) for each in (recipe.schedule, short))
     assert [short_rate(epoch, 0, []) for epoch in range(1, 6)] == pytest.approx(
         [long_rate(10 * epoch - 9, 0, []) for epoch in range(1, 6)]

@@ -18,7 +18,7 @@ from repro.cli import main
 from repro.data import sample
 from repro.judge.timings import Round
 from repro.report import performance
-from repro.run import Options
+from repro.run import Options, measured_images
 from repro.spec import cost
 from repro.spec.identity import runs_of
 from repro.spec.loading import load_all
@@ -126,7 +126,7 @@ def test_validation_images_that_are_augmented_are_measured_twice():
     twofold, plainly = small_report((split, f"{split}, val_transform: train")), small_report()
     (run, *_) = runs_of(twofold, plainly.experiments.values(), [0], "x", "full")
     twice = twofold.experiments["first"].recipe
-    assert groups.tested_of(replace(run, recipe=twice)) == 20_000
+    assert measured_images(twice, run.profile, run.tier) == 20_000
 
 
 def test_a_step_is_a_full_batch_of_the_median_timing():
@@ -198,7 +198,7 @@ def test_an_h200_is_held_against_targets(monkeypatch, step_s, met, hoped):
 
 def _rest():
     """Return the minutes of tests, epoch ends and starts of the whole suite, as `timed` has them."""
-    epochs = [(run.recipe.budget.epochs, groups.tested_of(run)) for run in whole()]
+    epochs = [(run.recipe.budget.epochs, measured_images(run.recipe, run.profile, run.tier)) for run in whole()]
     return sum(n * (images * 5e-6 + 0.25) + 12.0 for n, images in epochs) / 60
 
 

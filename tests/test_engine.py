@@ -156,7 +156,7 @@ def test_killed_between_journal_and_checkpoint_resumes_bit_for_bit(tmp_path, mon
 def test_killed_after_the_last_checkpoint_measures_and_saves_the_same(tmp_path, monkeypatch):
     run = a_run(AUGMENTED)
     whole = train(run, tmp_path / "a")
-    gather = runner.to_record
+    gather = wiring.to_record
 
     def die(*_rest):
         raise KeyboardInterrupt

@@ -628,3 +628,44 @@ def test_the_table_of_a_request_says_what_diverged(place, home, make_record):
     assert concluding.conclude(outcomes, {}, said.append) == 0
     assert said[-1] == "2 trained; 1 of these diverged"
     assert len([line for line in said if "trained, diverged" in line]) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_interrupts_once_and_its_handler_comes_back(number):
+    before = signal.getsignal(number)
+    with process.terminated_as_interrupted():
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)  # what it interrupted is tidied up in peace
+    assert signal.getsignal(number) == before
+
+
+def test_a_hangup_that_is_ignored_stays_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with process.terminated_as_interrupted():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_who_waits_for_a_run_holds_no_other(place, home):
+    """Else two requests in opposite orders wait for each other: a run stays locked until its end is over."""
+    run = plan(home).runs[0]
+    folder = folder_of(run, home)
+    folder.mkdir(parents=True)
+    (folder / "lock").touch()
+    other = FileLock(folder / "lock", thread_local=False)
+    other.acquire()
+    settled = []
+
+    def settle():
+        settled.append(run.key)
+        other.release()
+
+    closings = SimpleNamespace(settle=settle, begin=lambda *_: None)
+    job = Job(run, train=lambda *_args, **_kwargs: None, left_s=20.0)
+    display = SimpleNamespace(note=lambda *_args, **_kwargs: None, waiting=lambda: None)
+    with pytest.raises(Exception):  # noqa: B017, PT011 - what comes after the lock is not of interest here
+        local._locked(job, None, Options(home, CPU, "fp32"), None, display, closings)
+    assert settled == [run.key]

@@ -208,7 +208,7 @@ def alive(pid):
 
 
 @needs_extra
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_both(number):
     home, port = Path(tempfile.mkdtemp(prefix="repro-")), server.free_port()
     env = {**os.environ, "REPRO_HOME": str(home), "PYTHONPATH": str(ROOT)}

@@ -177,8 +177,8 @@ REFUSALS = {
     "word of a list of words": (
         "tier: core", "tier: main", 20, "experiments.adam.tier", "must be 'headline', 'core', 'extended' or",
     ),
-    "wrong id": ("id: demo", "id: Demo 1", 2, "id", "must be lower-case letters and digits"),
-    "wrong experiment id": ("  adam:", "  With Adam:", 18, "experiments.With Adam.id", "must be lower-case"),
+    "wrong id": ("id: demo", "id: Demo 1", 2, "id", "must be 2 to 30 lower-case letters and digits"),
+    "wrong experiment id": ("  adam:", "  With Adam:", 18, "experiments.With Adam", "must be lower-case"),
     "unknown protocol": ("best_val_loss", "best_val", 26, "claims[1].protocol", "did you mean 'best_val_loss'?"),
     "unknown experiment": (
         "experiment: base, value", "experiment: bas, value", 25, "claims[0].experiment", "did you mean 'base'?",

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import multiprocessing
+import os
 import socket
 import sqlite3
 import subprocess
@@ -19,7 +20,7 @@ import yaml
 
 from repro.errors import UserError
 from repro.record import Entry, Journal
-from repro.track import RunInfo, Tracker, TrackingError, connection, store, ui, ui_command, ui_env
+from repro.track import RunInfo, Tracker, TrackingError, connection, store, summary, ui, ui_command, ui_env
 from repro.track.projection import STEP_POINTS, entries_of, params, points
 
 ROOT = Path(__file__).parents[1]
@@ -464,3 +465,19 @@ def test_an_entry_with_more_rows_than_a_request_holds(home, make_record):
     live = tracker.start(RunInfo.of(record))
     live.log([Entry(1, {f"train/m{i}": float(i) for i in range(1200)}, {}, 1)])
     assert len(tracker.client.get_run(live.run_id).data.metrics) == 1200
+
+
+def test_a_seed_of_several_folds_counts_once(make_record):
+    """With a network a fold a seed's value is their mean, and one that lacks a value has none."""
+    records = [make_record(epochs=1, images=200, seed=seed, fold=fold) for seed in (0, 1) for fold in (1, 2)]
+    assert summary._by_seed(records, [80.0, 90.0, 84.0, 86.0]) == [85.0, 85.0]
+    assert summary._by_seed(records, [80.0, None, 84.0, 86.0]) == [None, 85.0]
+
+
+def test_writes_are_never_left_to_a_thread_of_mlflows(monkeypatch, home, make_record):
+    monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "true")
+    tracker = Tracker(home)
+    record = make_record(epochs=2, images=200)
+    tracker.project(record)
+    assert os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] == "false"
+    assert [data for _, data in tracker.records()] == [record.to_bytes()]

@@ -10,11 +10,12 @@ from click.testing import CliRunner
 
 from repro.cli import main
 from repro.record import write_atomically
+from repro.spec.identity import recipe_hash
 from repro.spec.loading import load_all
 from repro.spec.withdrawn import Entry, Struck
 from repro.suite.moving import import_bundle, show_evidence
 from repro.suite.planning import notes_of
-from repro.suite.summarising import refresh, summarise
+from repro.suite.summarising import _current, refresh, summarise
 from repro.track import Tracker
 
 
@@ -208,3 +209,16 @@ def test_without_evidence_there_is_nothing_to_show(run_ui, tmp_path):
     result, became = run_ui("--port", str(free_port()), "--reports", str(tmp_path / "none"))
     assert "0 finished runs" in result.output
     assert len(became) == 1
+
+
+def test_a_parents_means_are_of_todays_recipe(make_record):
+    """Runs of an earlier YAML stay in MLflow, but the mean over the seeds is not of two recipes."""
+    reports = load_all()
+    (report, spec), *_ = reports.items()
+    name = next(iter(spec.experiments))
+    now = make_record(report=report, experiments=[name], recipe_hash=recipe_hash(spec.experiments[name].recipe))
+    now = dataclasses.replace(now, profile="smoke")
+    old = dataclasses.replace(now, recipe_hash="0" * 64, run_key="1" * 16)
+    assert _current(reports, report, name, [old, now], "smoke") == [now]
+    assert _current(reports, report, name, [old], "smoke") == [old]  # better than none
+    assert _current({}, report, name, [old], "smoke") == [old]

@@ -83,5 +83,6 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
     left = asyncio.all_tasks(loop)
     for task in left:
         task.cancel()
-    loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    if left:  # of nothing it would be of another loop
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
     loop.close()

@@ -100,6 +100,7 @@ def _locked(
     try:
         lock.acquire(timeout=0)
     except Timeout:
+        closings.settle()  # that process may be waiting for the run before, which stays locked until its end is over
         display.note(job.run.key, "another process is training it; waiting for that")
         if not _acquired(lock, deadline, display):
             return Outcome(job.run, "stopped", reason="another process was training it until the budget was spent")

@@ -12,6 +12,8 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, Protocol
 
 GRACE_S = 15  # to tell MLflow that a run was cut short
+#: signals that end a request as Ctrl-C does
+ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 def start(target: Callable[..., None], *arguments: Any) -> tuple[SpawnProcess, Connection]:
@@ -63,6 +65,7 @@ def _child(target: Callable[..., None], connection: Connection, *arguments: Any)
     # ends them itself.
     multiprocessing.current_process().daemon = False
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # of a closed terminal its parent is told, too, and ends it
     threading.Thread(target=_follow_parent, daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):
         target(connection, *arguments)
@@ -71,19 +74,27 @@ def _child(target: Callable[..., None], connection: Connection, *arguments: Any)
 
 @contextlib.contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """Let SIGTERM end what follows as Ctrl-C does: what is durable stays, MLflow is told, and the exit code is 130."""
+    """Let SIGTERM end what follows as Ctrl-C does: what is durable stays, MLflow is told, and the exit code is 130.
+
+    So does SIGHUP, as of a terminal that is closed, unless it is ignored (nohup).
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    before = {number: signal.getsignal(number) for number in ENDING}
+    for number, handler in before.items():
+        if number == signal.SIGTERM or handler != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _interrupt(*_rest: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: what it interrupts is tidied up in peace
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)  # once: what it interrupts is tidied up in peace
     raise KeyboardInterrupt
 
 

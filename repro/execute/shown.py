@@ -17,6 +17,7 @@ from repro.record import Entry, RunRecord
 from repro.run import Options
 from repro.spec.identity import Run
 from repro.track import RunInfo, Tracker
+from repro.track.connection import ANSWER_S
 
 #: how long epochs that are still on their way to a server which does answer are waited for: at the end of training,
 #: and where it is cut short (within the time that a process is given for that)
@@ -47,8 +48,11 @@ class Shown:
 
     def end(self, status: str) -> None:
         """Close a run that was cut short."""
-        if self.courier is not None and self._settled(SHORT_S) and (live := self.courier.live) is not None:
+        if (courier := self.courier) is None or not self._settled(SHORT_S):
+            return
+        if (live := courier.live) is not None:
             self._try(lambda: live.end(status))
+        self.synced &= not courier.behind
 
     def drop(self) -> None:
         """Leave the run as it is: it is another attempt's, in MLflow too."""
@@ -73,7 +77,8 @@ class Shown:
             while courier.is_alive() and time.monotonic() < until and tracker.answers():
                 courier.join(1)
             self._say()
-        self.synced = (courier is None or not courier.is_alive()) and tracker.answers()
+        within_s = min(ANSWER_S, patience_s)  # a slow server is no dead one
+        self.synced = (courier is None or not courier.is_alive()) and tracker.answers(within_s)
         if not self.synced:
             self.trouble(f"not in MLflow yet: {tracker.store.shown} does not answer")
         return self.synced

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from repro.errors import UserError
 from repro.execute.outcome import Outcome
 from repro.judge import timings
-from repro.judge.claims import choose
+from repro.judge.claims import choose, records_of
 from repro.record import RunRecord, read_records
 from repro.report import evidence
 from repro.spec import ledger, withdrawn
@@ -16,6 +16,7 @@ from repro.spec.schema import Report
 from repro.spec.withdrawn import Struck
 from repro.suite.planning import Say, notes_for, notes_of
 from repro.suite.verdicts import Verdicts
+from repro.track.connection import ANSWER_S
 from repro.track.projection import digest
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def summarise(
     They rest on this machine's runs, on what MLflow shows of the evidence, and on the runs of these reports that other
     machines have brought to the same server; one record a run key.
     """
-    if not tracker.answers():
+    if not tracker.answers(ANSWER_S):
         say(f"MLflow's summaries are not up to date: {tracker.store.shown} does not answer")
         return False
     records = [t.record if isinstance(t, Outcome) else t for t in touched]
@@ -85,7 +86,8 @@ def refresh(
     for report, experiment, profile in sorted(wanted & groups.keys()):  # a run in training has no record yet
         given = verdicts.of(report, experiment, profile)
         # Where there is a verdict, the means are over the runs it rests on.
-        runs = verdicts.runs(report, experiment) if given else choose(groups[report, experiment, profile])[0]
+        group = groups[report, experiment, profile]
+        runs = verdicts.runs(report, experiment) if given else _current(reports, report, experiment, group, profile)
         notes = notes_of(reports[report], experiment) if given else notes_for(reports, runs[0])
         tracker.summarise(report, experiment, profile, runs, notes, given)
     for report, experiment, profile in sorted(emptied):
@@ -93,6 +95,14 @@ def refresh(
         tracker.clear(report, experiment, profile, notes_of(reports[report], experiment) if known else {})
     for report in judged:
         tracker.label(report, verdicts.label(report))
+
+
+def _current(
+    reports: dict[str, Report], report: str, experiment: str, group: list[RunRecord], profile: str
+) -> list[RunRecord]:
+    """Return the runs of an experiment that make up its means: of today's recipe, where there is any of that."""
+    known = report in reports and experiment in reports[report].experiments
+    return choose((records_of(reports[report], experiment, group, profile) if known else []) or group)[0]
 
 
 def _group(record: RunRecord) -> Group:

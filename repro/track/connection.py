@@ -18,7 +18,8 @@ from repro.track import projection, store, views
 from repro.track.notes import line, report_note
 from repro.track.projection import Point
 
-PROBE_S = 1.0
+#: seconds in which a server has to answer: beside a training, and where a run's end would be lost to a slow one
+PROBE_S, ANSWER_S = 1.0, 10.0
 CHUNK = 500  # a REST request may hold 1,000 metrics and 1 MB
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -41,6 +42,7 @@ def import_mlflow() -> Any:
     """Import mlflow with our environment defaults; raises UserError where it is missing."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"  # else what a store refuses looks as if it were written
     try:
         import mlflow
         import mlflow.entities
@@ -79,14 +81,14 @@ class Connection:
             self.client = self.mlflow.MlflowClient(self.store.uri, registry_uri=self.store.uri)
             self.client.search_experiments(max_results=1)
 
-    def answers(self) -> bool:
-        """Whether a tracking server answers, found out in a second or two; a database is taken to be there."""
+    def answers(self, within_s: float = PROBE_S) -> bool:
+        """Whether a tracking server answers in so many seconds; a database is taken to be there."""
         if not self.store.uri.startswith(("http://", "https://")):
             return True
         import requests
 
         try:
-            return requests.get(f"{self.store.uri.rstrip('/')}/health", timeout=PROBE_S).status_code < 500
+            return requests.get(f"{self.store.uri.rstrip('/')}/health", timeout=within_s).status_code < 500
         except requests.exceptions.SSLError:  # somebody is there, and MLflow's own client knows how to talk to it
             return True
         except requests.exceptions.RequestException:

@@ -95,10 +95,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def serve(home: Path, host: str, port: int, say: Callable[[str], None]) -> int:
-    """Run both until Ctrl-C or SIGTERM, then end both; return 0, or 1 where MLflow's server ended by itself."""
+    """Run both until Ctrl-C, SIGTERM or a closed terminal; end both, return 0, or 1 where MLflow ended by itself."""
     wheel()
     check_port(port, host)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if number == signal.SIGTERM or handler != signal.SIG_IGN:  # nohup ignores it
+            signal.signal(number, signal.default_int_handler)
     try:
         with postgres(home) as uri, mlflow(home, uri, host, port) as served:
             for line in _lines(home, host, served.root):
@@ -110,7 +113,8 @@ def serve(home: Path, host: str, port: int, say: Callable[[str], None]) -> int:
         say("ended: MLflow's server and PostgreSQL")
         return 0
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _lines(home: Path, host: str, root: str) -> Iterator[str]:

@@ -40,7 +40,7 @@ def over_seeds(
     protocol, metric = notes.get("protocol") or "last", notes.get("metric") or "acc_pct"
     start, end = min(milliseconds(r.started) for r in records), max(end_of(r) for r in records)
     series = {key: [r.curves[key] for r in records] for key in _shared_curves(records)}
-    values = [r.value(protocol, metric) for r in records]
+    values = _by_seed(records, [r.value(protocol, metric) for r in records])
     judged_numbers = judged.summary(metric) if judged else {}
     numbers = judged_numbers or _numbers(values, metric, notes)
     rows = [*_mean_curves(series, start, end)]
@@ -79,8 +79,16 @@ def _mean_curves(series: Mapping[str, Sequence[Any]], start: int, end: int) -> I
                 yield Point(key, float(value), time, epoch)
 
 
+def _by_seed(records: Sequence[RunRecord], values: Sequence[float | None]) -> list[float | None]:
+    """Return a value a seed: the mean over its folds, None where one of them has none."""
+    seeds: dict[int, list[float | None]] = {}
+    for record, value in zip(records, values, strict=True):
+        seeds.setdefault(record.seed, []).append(value)
+    return [None if None in each else float(np.mean([v for v in each if v is not None])) for each in seeds.values()]
+
+
 def _numbers(values: Sequence[float | None], metric: str, notes: Mapping[str, Any]) -> dict[str, float]:
-    """Return `summary/*` of an experiment without verdicts: mean and spread of its runs, beside what was published."""
+    """Return `summary/*` of an experiment without verdicts: mean and spread of its seeds, beside what was published."""
     good = [v for v in values if v is not None and math.isfinite(v)]
     stem = "acc" if metric == "acc_pct" else metric
     numbers: dict[str, float] = {"n_seeds": len(good)}

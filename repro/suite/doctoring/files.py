@@ -31,7 +31,10 @@ def halves(home: Path, reports_dir: Path) -> Iterator[Finding]:
 
 
 def _deserted(path: Path, pid: int) -> bool:
-    quiet = time.time() - path.stat().st_mtime
+    try:
+        quiet = time.time() - path.stat().st_mtime
+    except FileNotFoundError:  # whole by now, and renamed
+        return False
     return quiet > (QUIET_S if owner.began(pid) is None else LONG_S)
 
 
