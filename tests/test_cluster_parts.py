@@ -14,6 +14,7 @@ from repro.execute import cluster, joining, remote
 from repro.execute.cluster import Cluster
 from repro.execute.outcome import Job
 from repro.record import fence
+from repro.record.share import share
 from repro.run import Options, folder_of
 from repro.spec.identity import runs_of
 
@@ -37,7 +38,7 @@ class Heard:
 @pytest.fixture
 def order(tmp_path):
     home = tmp_path / "state"
-    return remote.Order("smoke", Options(home, CPU, "fp32"), 1, remote.share(home), True, "")
+    return remote.Order("smoke", Options(home, CPU, "fp32"), 1, share(home), True, "")
 
 
 def job():
@@ -95,10 +96,10 @@ def test_a_machine_that_does_not_see_the_state_folder_makes_no_run(order, tmp_pa
     assert remote.look(order.options.home, order.shared, "cpu", commit) == remote.Look(
         "", environment.pick_precision("auto", CPU)
     )
-    assert remote.share(order.options.home) == order.shared  # the name stays
+    assert share(order.options.home) == order.shared  # the name stays
     for home in (tmp_path / "absent", tmp_path / "another"):
         if home.name == "another":
-            remote.share(home)
+            share(home)
         assert "does not see this state folder" in remote.look(home, order.shared, "cpu", commit).reason
         elsewhere = replace(order, options=replace(order.options, home=home))
         outcome = remote.make(job(), None, elsewhere, Heard())

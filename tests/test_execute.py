@@ -241,8 +241,16 @@ def test_runs_hours_and_disk_are_said(place, home, timings):
     assert said[-1] == "Time on cpu: about 3 min"  # 7 s and twice 2 * (45,000 * 1 ms + 15,000 * 0.1 ms)
     assert forecast.measured
     assert sorted(forecast.work.values()) == pytest.approx([7, 93, 93])
+    assert sorted(forecast.epoch_s.values()) == pytest.approx([7, 46.5, 46.5])
     _, said = foresee(plan(home, seeds=(0, 1), devices=(CPU, CPU)), budget_s=60)
     assert said[-1] == "Time on cpu, cpu: about 2 min (--budget stops after 1 min)"
+
+
+def test_a_gpu_that_is_named_twice_is_one(place, home, timings):
+    made = plan(home)
+    for names, takes in ((("cuda:0", "cuda:0"), "3 min"), (("cuda:0", "cuda:1"), "2 min")):
+        made.devices = [replace(made.options, device=torch.device(name)) for name in names]
+        assert foresee(made)[1][-1] == f"Time on {', '.join(names)}: about {takes}"
 
 
 def test_cpu_processes_share_the_threads(place, home, timings, monkeypatch):
@@ -465,6 +473,16 @@ def test_what_comes_once_counts_for_no_epoch_of_the_budget(tmp_path, monkeypatch
         job = Job(run, left_s=63.5, train=slow_to_start)
         local.attempt(job, sample.load(), Options(tmp_path, CPU, "fp32"), None, display, closings)
     assert done == [1, 2, 3]  # a fourth would end beyond it
+
+
+def test_a_first_epoch_that_would_not_fit_is_not_begun(tmp_path):
+    run = plan(tmp_path).runs[0]
+    display = shown(run)
+    with closing.Closings(display) as closings:
+        job = Job(run, left_s=60.0, epoch_s=90.0, train=lambda *_: pytest.fail("begun"))
+        outcome = local.attempt(job, sample.load(), Options(tmp_path, CPU, "fp32"), None, display, closings)
+    assert outcome.state == "stopped"
+    assert outcome.reason == "no time left for an epoch of it, which takes about 2 min"
 
 
 def shown(run):

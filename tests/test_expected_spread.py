@@ -9,7 +9,9 @@ from golden_demo import make
 
 from repro.judge import deciding, statistics
 from repro.judge.claims import judge
+from repro.judge.measured import _expected
 from repro.spec.loading import load_all
+from repro.spec.schema import MeasuredClaim
 
 MARGIN = 1.0
 
@@ -50,6 +52,29 @@ def test_fewer_validation_images_of_theirs_add_what_they_are_short_of(report):
     found = judge(report, claim, [record]).verdict
     theirs, ours = (1e4 * 0.838 * 0.162 / n for n in (1000, 5000))
     assert found.se == pytest.approx(sqrt(ours + theirs + 0.05**2 / 3))
+
+
+def test_what_validation_images_bring_of_a_spread_is_what_networks_on_the_same_images_would_not_have(report):
+    """By Jordan's law two networks differ on the same images by less than a sample of other images does."""
+    claim = next(c for c in report.claims if c.id == "e10-val-acc")
+    expected = _expected(report.experiments["baseline80"].recipe, claim)
+    assert expected.own == pytest.approx(1e4 * 0.838 * 0.162 / 5000 - statistics.jordan_sd(83.8, 5000) ** 2)
+    assert 0 < expected.own < expected.sd**2
+    others = [c for c in report.claims if isinstance(c, MeasuredClaim) and c.metric == "acc_pct" and c.experiment]
+    for other in others:
+        if other.protocol not in ("val", "val_augmented"):
+            assert _expected(report.experiments[other.experiment].recipe, other).own == 0
+
+
+def test_a_training_accuracy_over_fewer_images_adds_what_a_sample_of_them_varies_by(report):
+    claim = next(c for c in report.claims if c.id == "train-acc-text")
+    assert (claim.protocol, claim.metric) == ("train_running", "acc_pct")
+    claim = claim.model_copy(update={"n": 1000})
+    recipe, p = report.experiments[claim.experiment].recipe, claim.value / 100
+    expected = _expected(recipe, claim)
+    assert expected.theirs == pytest.approx(1e4 * p * (1 - p) * (1 / 1000 - 1 / 50_000))
+    assert expected.sd == statistics.jordan_sd(claim.value, recipe.data.split.train)
+    assert _expected(recipe, claim.model_copy(update={"n": 50_000})).theirs == 0
 
 
 def test_a_mean_over_folds_stands_beside_a_single_network(report):

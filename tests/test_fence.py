@@ -175,22 +175,17 @@ def test_a_request_begins_a_run_anew_once(tmp_path):
     assert len(list(folder.glob("record-*.json"))) == 1
 
 
-def test_what_another_host_left_running_is_gone_on_with_by_who_holds_the_run(home, monkeypatch):
-    """In MLflow too: a lost host's run of a state folder that hosts share is the next attempt's; others are not."""
+def test_what_is_left_running_under_another_host_name_goes_on_with_who_holds_the_run(home, tmp_path, monkeypatch):
+    """In MLflow too: hosts that share a state folder, or a container with a new name, are known by that folder."""
     from repro.execute.shown import info_of
     from repro.track import Tracker, owner
 
     run, few = small()
     info = info_of(run, few, Options(home, CPU, "fp32"), {})
-
-    def tracker(shared):
-        made = Tracker(home)
-        made.shared = shared
-        return made
-
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setattr(owner, "host", lambda: "the lost one")
-    first = tracker("folder").start(info)
-    monkeypatch.undo()
-    assert tracker("").start(info).run_id != first.run_id
-    assert tracker("another").start(info).run_id != first.run_id
-    assert tracker("folder").start(info).run_id == first.run_id
+    first = Tracker(home).start(info)
+    monkeypatch.setattr(owner, "host", lambda: "the next one")
+    assert Tracker(tmp_path / "another").start(info).run_id != first.run_id
+    moved = home.rename(tmp_path / "moved")
+    assert Tracker(moved).start(info).run_id == first.run_id

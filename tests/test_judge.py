@@ -185,6 +185,18 @@ def test_an_unsound_last_batch_gives_no_distribution(report, final):
     assert order_spread(final, claim(report, "last-16")) is None
 
 
+@pytest.mark.parametrize(("name", "protocol"), [("last-16", "last_batch"), ("test-acc", "last")])
+def test_only_an_accuracy_over_the_last_images_has_an_order(report, name, protocol):
+    counts = {"acc_pct": 87.5, "loss": 0.5, "n": 16, "correct": 9_060, "total": 10_000}
+    record = make(report, finals={"last": counts, "last_batch": counts})
+    one = claim(report, name)
+    assert one.protocol == protocol
+    (run,) = judge(report, one, [record]).runs
+    assert (run.order is None) == (name != "last-16")
+    (run,) = judge(report, one.model_copy(update={"metric": "loss"}), [record]).runs
+    assert run.order is None
+
+
 def test_the_order_of_records_does_not_matter(report):
     records, ledgers = demo_records(report)
     rows = [judge(report, c, records.values(), ledgers) for c in report.claims]

@@ -99,6 +99,10 @@ def unwritable(place):
     place.env("REPRO_HOME", str(place.path / "file" / "state"))
 
 
+def odd_home(place):
+    place.env("REPRO_HOME", str(place.path / "100%25"))
+
+
 def no_server(place):
     place.env("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     place.env("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -344,6 +348,8 @@ REFUSALS = {
     "state folder is a file": (file_home, ("status",), ("REPRO_HOME=", "is not a folder")),
     "disk full": (full_disk, SMOKE, ("free", "REPRO_HOME")),
     "state folder in a file": (unwritable, SMOKE, ("file/state", "REPRO_HOME")),
+    "state folder that no URL can name": (odd_home, SMOKE, ("100%25: MLflow's database", "? and %", "--offline")),
+    "store that no URL can name": (uri("sqlite:////tmp/a%20b.db"), SMOKE, ("a%20b.db: % means something else",)),
     "no server": (no_server, SMOKE, ("MLflow at http://127.0.0.1:9", "--offline")),
     "half an address": (uri("http://[::1"), SMOKE, ("MLFLOW_TRACKING_URI=http://[::1", "unset it")),
     "address without a host": (uri("https://"), SMOKE, ("MLFLOW_TRACKING_URI=https://", "unset it")),

@@ -233,6 +233,27 @@ def test_a_signal_ends_both(number):
         shutil.rmtree(home)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_postgresql_starts_ends_it_once_it_is_up(short, monkeypatch, number):
+    """In the middle of a start it would leave a server behind, and dropped it would be asked for in vain."""
+    done = []
+
+    def start():
+        signal.raise_signal(number)
+        done.append("started")
+
+    running = SimpleNamespace(start=start, stop=lambda: done.append("stopped"))
+    package = SimpleNamespace(get_server=lambda *_, **__: running)
+    monkeypatch.setattr("repro.track.postgres.wheel", lambda: package)
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), postgres(short):
+            done.append("used")
+    finally:
+        signal.signal(number, before)
+    assert done == ["started", "stopped"]
+
+
 @pytest.fixture(scope="module")
 def echo():
     """A server of this machine that sends back what comes."""

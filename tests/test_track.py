@@ -233,8 +233,44 @@ def test_a_record_from_elsewhere_does_not_mix_with_half_a_run(home, make_record)
 def test_a_run_that_another_host_trains_is_left_to_it(home, make_record):
     tracker, info = Tracker(home), RunInfo.of(small(make_record))
     theirs = tracker.start(info)
-    tracker.client.set_tag(theirs.run_id, "repro.host", "elsewhere")
+    for tag in ("repro.host", "repro.folder"):
+        tracker.client.set_tag(theirs.run_id, tag, "elsewhere")
     assert tracker.start(info).run_id != theirs.run_id
+
+
+def test_a_parent_ends_with_the_last_run_in_training_below_it_and_is_woken_by_the_next(home, make_record):
+    tracker, one, two = Tracker(home), *(RunInfo.of(small(make_record, seed=seed)) for seed in (0, 1))
+
+    def status():
+        (parent,) = tracker.parents(tracker.experiment_id(one.report, one.profile), one.experiments[0])
+        return parent.info.status
+
+    first, second = tracker.start(one), tracker.start(two)
+    first.end("KILLED")
+    assert status() == "RUNNING"
+    second.end("FAILED")
+    assert status() == "FAILED"
+    assert tracker.start(one).run_id == first.run_id
+    assert status() == "RUNNING"
+
+
+def test_a_parent_with_a_summary_keeps_its_end(home, make_record):
+    tracker, record = Tracker(home), small(make_record)
+    tracker.project(record)
+    parent = tracker.summarise(record.report, record.experiments[0], record.profile, [record])
+    tracker.start(RunInfo.of(small(make_record, seed=1))).end("KILLED")
+    assert tracker.client.get_run(parent).info.status == "FINISHED"
+
+
+def test_runs_whose_parent_was_deleted_stand_below_the_next_one(home, make_record):
+    tracker, records = Tracker(home), [small(make_record, seed=seed) for seed in (0, 1)]
+    runs = [tracker.project(record) for record in records]
+    group = records[0].report, records[0].experiments[0], records[0].profile
+    old = tracker.summarise(*group, records)
+    tracker.client.delete_run(old)
+    new = tracker.summarise(*group, records)
+    assert new != old
+    assert {tracker.client.get_run(run).data.tags["mlflow.parentRunId"] for run in runs} == {new}
 
 
 def test_what_is_not_finite_is_counted_not_stored(home, make_record):

@@ -7,16 +7,18 @@ from contextlib import closing
 
 import pytest
 from click.testing import CliRunner
+from filelock import FileLock
 
 from repro.cli import main
 from repro.record import write_atomically
+from repro.report import evidence
 from repro.spec.identity import recipe_hash
 from repro.spec.loading import load_all
 from repro.spec.withdrawn import Entry, Struck
 from repro.suite.moving import import_bundle, show_evidence
 from repro.suite.planning import notes_of
 from repro.suite.summarising import _current, refresh, summarise
-from repro.track import Tracker
+from repro.track import RunInfo, Tracker, owner
 
 
 @pytest.fixture(autouse=True)
@@ -222,3 +224,22 @@ def test_a_parents_means_are_of_todays_recipe(make_record):
     assert _current(reports, report, name, [old, now], "smoke") == [now]
     assert _current(reports, report, name, [old], "smoke") == [old]  # better than none
     assert _current({}, report, name, [old], "smoke") == [old]
+
+
+def test_what_another_process_has_in_training_or_at_its_end_is_left_to_it(home, reports, make_record, monkeypatch):
+    """`repro ui` beside `repro run`: a key that the evidence has may be in training here, and a record may be new."""
+    theirs, mine = evidence.committed(reports)[0], make_record(epochs=3, images=200, seed=5)
+    folder = home / "runs" / mine.run_key
+    write_atomically(folder / "record.json", mine.to_bytes())
+    parent = dataclasses.replace(owner.mine(), pid=os.getppid(), began=owner.began(os.getppid()))
+    with monkeypatch.context() as other:
+        other.setattr(owner, "mine", lambda: parent)
+        tracker = Tracker(home)
+        training = {tracker.start(RunInfo.of(record)).run_id for record in (theirs, mine)}
+    with FileLock(folder / "lock"):
+        show_evidence(home, reports)
+        assert {tracker.client.get_run(run_id).info.status for run_id in training} == {"RUNNING"}
+        assert tracker.find(theirs) not in {None, *training}
+        assert tracker.find(mine) is None
+    show_evidence(home, reports)
+    assert tracker.find(mine) in training  # nobody holds it any more

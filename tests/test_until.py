@@ -17,6 +17,8 @@ from repro.record import FULL_TEST, FULL_TRAIN, Journal
 from repro.report import evidence
 from repro.run import folder_of
 from repro.spec.loading import load_all
+from repro.track import Tracker
+from repro.track.projection import digest
 
 UNTIL = ("run", "tiny", "--until", "decided", "--device", "cpu", "--offline")
 MORE = SMALL.replace(
@@ -234,3 +236,11 @@ def test_trained_runs_decide_claims_and_mlflow_shows_them(place, home, monkeypat
     assert all(len(Journal(p / "journal.jsonl").read()) == 1 for p in (home / "runs").iterdir())
     assert f"{len(records)} trained" in out
     assert "not in MLflow yet" not in out
+    tracker, stamps = Tracker(home), {digest(record.to_bytes()) for record in records}
+    assert tracker.shown() == stamps
+    lost = tracker.find(records[0])
+    tracker.client.delete_run(lost)
+    out = repro("run", "tiny/first", "--until", "decided", "--device", "cpu")  # what MLflow lacks is brought there
+    assert "\n1 skipped\n" in out
+    assert tracker.shown() == stamps
+    assert "nothing to do" in repro("run", "tiny/first", "--until", "decided", "--device", "cpu")

@@ -13,6 +13,7 @@ import torch
 from repro import environment
 from repro.errors import UserError
 from repro.execute import demands, remote
+from repro.record.share import share
 from repro.track import store
 
 LOOK_S = 120.0
@@ -107,7 +108,7 @@ class Cluster:
         """Ask machines; return what they say, and how many have not answered in time."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        ray, shared, commit = import_ray(), remote.share(home), environment.commit()["commit"]
+        ray, shared, commit = import_ray(), share(home), environment.commit()["commit"]
         asked = {"num_cpus": 0.0, "num_gpus": self.demands().get("num_gpus", 0.0)}
         look = ray.remote(remote.look)
         pending = [

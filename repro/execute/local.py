@@ -17,6 +17,7 @@ from repro.errors import UserError, redacted
 from repro.execute.closing import Closings
 from repro.execute.outcome import Job, Outcome, extras, finished_record, withdrawn_record, withdrawn_start
 from repro.execute.shown import Shown, info_of
+from repro.progress.pace import span
 from repro.progress.training import Lines, Training
 from repro.record import Entry, Journal, fence, remove_halves
 from repro.run import Options, folder_of
@@ -152,9 +153,10 @@ def _train(
     epochs = runner.adapt(run.recipe, run.profile, len(dataset.x_train)).budget.epochs
     journal = Journal(folder / "journal.jsonl").read()
     # An epoch that would not fit is not begun: what is done is checkpointed.
-    expected = journal[-1].metrics.get("time/epoch_s", 0.0) if journal else 0.0
+    expected = journal[-1].metrics.get("time/epoch_s", 0.0) if journal else job.epoch_s
     if deadline is not None and time.monotonic() + expected >= deadline:
-        return Outcome(run, "stopped", reason="no time left for an epoch of it")
+        takes = f", which takes about {span(expected)}" if expected else ""
+        return Outcome(run, "stopped", reason=f"no time left for an epoch of it{takes}")
     shown.start(info_of(run, dataset, options, shown.notes), journal)
     display.train(run.key, len(journal), epochs)
     last, begun = time.monotonic(), False

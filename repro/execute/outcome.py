@@ -19,6 +19,8 @@ Train = Callable[..., RunRecord | None]
 class Job:
     """One run to be done: `notes` are the words MLflow shows with it, `left_s` the time that it may take.
 
+    `epoch_s`: what an epoch of it is expected to take, in seconds, 0 where nothing is known.
+
     A finished record that is `withdrawn` does not count as done. All attempts that a request makes at a run have one
     `ticket`, where there may be several on several hosts. `train` takes the place of `run.execute` where only
     what is around a training is measured; it is sent to processes by its name. `memory_gb`: what such a run was
@@ -29,6 +31,7 @@ class Job:
     notes: Mapping[str, Any] = field(default_factory=dict)
     force: bool = False
     left_s: float | None = None
+    epoch_s: float = 0.0
     withdrawn: Withdrawn = NONE
     ticket: str = ""
     train: Train | None = None

@@ -175,8 +175,6 @@ def run_all(
 
     An interrupt ends all tasks; what they had begun goes on the next time.
     """
-    if tracker is not None:
-        tracker.shared = order.shared
     longest_first = sorted(jobs, key=lambda job: -work.get(job.run.key, 0.0))
     tasks = Tasks(longest_first, dataset, tracker, display, cluster, order)
     tasks.skip(order.options)

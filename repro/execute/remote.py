@@ -12,10 +12,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
-from uuid import uuid4
 
 import torch
-from filelock import FileLock
 
 from repro import environment
 from repro import run as runner
@@ -26,12 +24,10 @@ from repro.execute.closing import Closings
 from repro.execute.drawing import Drawer
 from repro.execute.outcome import Job, Outcome
 from repro.execute.worker import Relay, Said
-from repro.record import fence, write_atomically
+from repro.record import fence, share
 from repro.run import Options, folder_of
 from repro.track import Tracker
 from repro.train import memory
-
-NAME = "shared-id"  # in the state folder; who reads the same words there sees the same folder
 
 
 @dataclass(frozen=True)
@@ -79,20 +75,10 @@ class Line:
         (self.channel.offer if message[:2] == ("show", "step") else self.channel.put)((self.key, *message))
 
 
-def share(home: Path) -> str:
-    """Return the state folder's name for itself, which is written there if it has none."""
-    home.mkdir(parents=True, exist_ok=True)
-    path = home / NAME
-    with FileLock(home / f"{NAME}.lock"):
-        if not path.exists():
-            write_atomically(path, f"{uuid4().hex}\n".encode())
-    return path.read_text().strip()
-
-
 def unseen(home: Path, shared: str) -> str:
     """Return why this machine cannot write the request's state folder, empty where it can."""
     try:
-        if (home / NAME).read_text().strip() == shared and os.access(home, os.W_OK | os.X_OK):
+        if (home / share.NAME).read_text().strip() == shared and os.access(home, os.W_OK | os.X_OK):
             return ""
     except OSError:
         pass  # it is not there
@@ -158,5 +144,5 @@ def _tracker(order: Order) -> Tracker | None:
     if order.offline:
         return None
     tracker = Tracker(order.options.home)
-    tracker.shared, tracker.draw = order.shared, Drawer()
+    tracker.draw = Drawer()
     return tracker

@@ -64,7 +64,7 @@ class Shown:
         """Show the whole record, with whatever did not get through before."""
         if (tracker := self.tracker) is not None and self._settled():
             live = None if self.courier is None or self.courier.behind else self.courier.live
-            self._try(lambda: tracker.project(record, extras=extras(folder), notes=self.notes, live=live))
+            self._try(lambda: tracker.project(record, extras=extras(folder), notes=self.notes, live=live, held=True))
 
     def _settled(self, patience_s: float = PATIENCE_S) -> bool:
         """Wait for the epochs that are on their way, as long as MLflow answers; return whether it does."""

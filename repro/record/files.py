@@ -2,7 +2,11 @@
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from repro.errors import UserError
 from repro.record import fence
@@ -24,6 +28,21 @@ def read_bounded(path: Path, most: int, kind: str, mend: str) -> bytes:
     if len(data) > most:
         raise UserError(f"{path}: larger than {most >> 20} MiB, which no {kind} is; {mend}")
     return data
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[bool]:
+    """Hold a run's folder against every other process, and yield True; False where another process holds it."""
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 def free_name(path: Path) -> Path:

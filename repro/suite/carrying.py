@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from repro.execute import local, pool
 from repro.execute.drawing import Drawer
 from repro.execute.outcome import Job, Outcome
-from repro.execute.remote import Order, share
+from repro.execute.remote import Order
 from repro.progress.training import Lines
+from repro.record.share import share
 from repro.report import evidence
 from repro.spec import ledger
 from repro.suite import memory
@@ -57,7 +58,10 @@ def carry_out(
         # What was claimed is written down before the first run that is judged against it.
         ledger.write(plan.reports.values(), plan.reports_dir / "ledger")
     left_s = None if budget_s is None else budget_s - (time.monotonic() - began)  # download and timing took their part
-    jobs = [Job(run, plan.notes.get(run.key, {}), plan.force, left_s, plan.anew(run)) for run in plan.runs]
+    jobs = [
+        Job(run, plan.notes.get(run.key, {}), plan.force, left_s, forecast.epoch_s.get(run.key, 0.0), plan.anew(run))
+        for run in plan.runs
+    ]
     with display:
         display.plan(forecast.work, forecast.measured, len(plan.devices), plan.concurrent)
         if cluster is not None:

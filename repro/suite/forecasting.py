@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -19,10 +19,14 @@ from repro.track import store
 
 @dataclass
 class Forecast:
-    """What each run to be trained will take: `work` by key, in seconds where all of it is `measured`."""
+    """What each run to be trained will take: `work` by key, in seconds where all of it is `measured`.
+
+    `epoch_s`: seconds an epoch, of the runs whose own network was timed.
+    """
 
     work: dict[str, float]
     measured: bool
+    epoch_s: dict[str, float] = field(default_factory=dict)
 
 
 def foresee(plan: Plan, *, offline: bool, refuse: bool, say: Say) -> list[Load]:
@@ -51,9 +55,11 @@ def estimate(plan: Plan, loads: list[Load], *, budget_s: float | None, measure: 
     seconds = {load.run.key: workload.seconds(load, speeds) for load in open_runs}
     known = {key: value for key, value in seconds.items() if value is not None}
     say(_time(plan, open_runs, known, speeds, budget_s))
+    timed = [load for load in open_runs if workload.shape(load.recipe) in speeds and load.run.key in known]
+    epoch_s = {load.run.key: known[load.run.key] / load.epochs for load in timed}
     if len(known) == len(seconds):
-        return Forecast(known, True)
-    return Forecast({load.run.key: load.work for load in open_runs}, False)
+        return Forecast(known, True, epoch_s)
+    return Forecast({load.run.key: load.work for load in open_runs}, False, epoch_s)
 
 
 def threads_of(plan: Plan) -> int | None:
@@ -79,7 +85,9 @@ def _time(
     if len(known) < len(open_runs):
         own = sum(known.values())
         return f"Time on {where}: not measured" + (f" ({span(own)} for what is to be resumed)" if known else "")
-    total = workload.makespan(known.values(), len(plan.devices))
+    # A GPU that is named twice trains two runs at once, each of them slower: it is one.
+    gpus = {options.device for options in plan.devices if options.device.index is not None}
+    total = workload.makespan(known.values(), len(gpus) or len(plan.devices))
     shapes = {workload.shape(load.recipe) for load in open_runs if load.journal_s is None}
     notes = [f"{len(shapes & set(speeds))} of {len(shapes)} networks timed, the others scaled by size"]
     if not shapes - set(speeds):

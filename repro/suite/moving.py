@@ -1,11 +1,12 @@
 """Records in and out of this machine."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repro.errors import UserError
 from repro.execute import local
-from repro.record import Difference, RunRecord, drift, read_records
+from repro.record import Difference, RunRecord, drift, hold, read_records
 from repro.report import evidence
 from repro.spec import withdrawn
 from repro.spec.schema import Report
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from repro.track import Tracker
 
 GAPS = 4  # numbers that a run that drifted is told with
-Member = tuple[RunRecord, dict[str, Path]]
+#: a record with its files, and its folder where it is what this machine's run there came to
+Member = tuple[RunRecord, dict[str, Path], Path | None]
 
 
 def export_bundle(home: Path, folder: Path) -> int:
@@ -54,7 +56,7 @@ def import_bundle(
 
     counts = bundle.import_into(folder, home, on_new)
     if tracker is not None:
-        _project(reports, members, tracker, say)
+        _project(reports, [(*member, None) for member in members], tracker, say)
         summarise(reports, home, reports_dir, [record for record, _ in members], tracker, say)
     return counts
 
@@ -75,27 +77,31 @@ def _drifted(record: RunRecord, gaps: list[Difference]) -> str:
 def show_evidence(home: Path, reports_dir: Path, say: Say = print) -> tuple[int, int]:
     """Show this machine's finished runs and the committed evidence in MLflow; return (new there, all).
 
-    What MLflow shows already is passed over. The parents' means and verdicts are over all of it, one record a run key.
+    Passed over is what MLflow shows already, and what its own process is about to show. The parents' means and
+    verdicts are over all of it, one record a run key.
     """
     from repro.spec.loading import load_all
 
-    here = [(record, local.extras(path.parent)) for path, record in read_records(home / "runs", "*/record.json")]
-    members = {record.to_bytes(): (record, files) for record, files in here}
+    members = dict[bytes, Member]()
+    for path, record in read_records(home / "runs", "*/record.json"):
+        members[record.to_bytes()] = record, local.extras(path.parent), path.parent
     for record in evidence.all_committed(reports_dir):
-        members.setdefault(record.to_bytes(), (record, {}))
+        members.setdefault(record.to_bytes(), (record, {}, None))
     tracker, reports = open_tracker(home, offline=False), load_all()
     assert tracker is not None
-    held = tracker.shown()
-    new = [member for data, member in members.items() if digest(data) not in held]
+    shown = tracker.shown()
+    new = [member for data, member in members.items() if digest(data) not in shown]
     _project(reports, new, tracker, say)
-    stand = withdrawn.of(reports_dir).split(record for record, _ in members.values())[0]
+    stand = withdrawn.of(reports_dir).split(record for record, *_ in members.values())[0]
     refresh(reports, stand, reports_dir, tracker, struck=evidence.struck(home, reports_dir))
     return len(new), len(members)
 
 
 def _project(reports: dict[str, Report], members: list[Member], tracker: "Tracker", say: Say) -> None:
     """Show records with their files; a report or experiment that the specs do not know is shown without their words."""
-    for number, (record, files) in enumerate(members, 1):
-        tracker.project(record, extras=files, notes=notes_for(reports, record))
+    for number, (record, files, folder) in enumerate(members, 1):
+        with nullcontext(False) if folder is None else hold(folder) as alone:
+            if folder is None or alone:
+                tracker.project(record, extras=files, notes=notes_for(reports, record), held=alone)
         if number % 20 == 0:
             say(f"{number} of {len(members)} runs taken into MLflow")

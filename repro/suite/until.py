@@ -4,12 +4,12 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from repro.execute import local, workload
 from repro.execute.closing import Closings
-from repro.execute.outcome import Job, Outcome
+from repro.execute.outcome import Job, Outcome, finished_record
 from repro.judge import worth
 from repro.judge.records import Pool
 from repro.judge.worth_looks import Standing, standings
@@ -20,10 +20,16 @@ from repro.record import RunRecord
 from repro.report import evidence
 from repro.run import folder_of
 from repro.spec import ledger
+from repro.spec.identity import Run
 from repro.suite.carrying import open_tracker, refuse_deleted
 from repro.suite.forecasting import foresee
 from repro.suite.planning import Plan, Say
 from repro.suite.summarising import summarise
+from repro.track.connection import ANSWER_S
+from repro.track.projection import digest
+
+if TYPE_CHECKING:
+    from repro.track import Tracker
 
 #: steps that a dry run lists
 LISTED = 12
@@ -98,26 +104,33 @@ def train_until_decided(plan: Plan, *, offline: bool, budget_s: float | None, di
     """Train, judge and choose the next run until all is decided or the budget is spent; the plan has every seed.
 
     What can be refused is refused before the first run. A run that failed is not tried again, the others go on.
+    Before all of them, what was finished earlier and is not in MLflow is brought there.
     """
     deadline = None if budget_s is None else time.monotonic() + budget_s
     agenda = Agenda(plan)
     display.say(agenda.tally())
-    if (step := agenda.best()) is None:
-        return []
-    foresee(replace(plan, runs=list(step.runs)), offline=offline, refuse=True, say=display.say)
-    opener = partial(open_tracker, plan.options.home, offline)
-    if (tracker := opener()) is not None:
+    step = agenda.best()
+    if step is not None:
+        foresee(replace(plan, runs=list(step.runs)), offline=offline, refuse=True, say=display.say)
+    if (tracker := open_tracker(plan.options.home, offline)) is not None:
         refuse_deleted(plan, tracker)
+    earlier = _unshown(plan, tracker)
+    if step is None and not earlier:
+        return []
     dataset, outcomes = plan.provide(), list[Outcome]()
     ledger.write(plan.reports.values(), plan.reports_dir / "ledger")  # before the first run that is judged against it
     with display, Closings(display) as closings:
         display.plan({run.key: agenda.minutes(run) for look in agenda.open() for run in look.runs}, False, 1)
+        for number, run in enumerate(earlier, 1):
+            display.begin(run, number, len(earlier))
+            job = Job(run, plan.notes.get(run.key, {}), withdrawn=plan.anew(run))
+            outcomes.append(local.attempt(job, dataset, plan.options, tracker, display, closings))
         while step is not None and not (outcomes and outcomes[-1].state == "stopped"):
             run = agenda.runs[step.runs[0].key]
             display.say(agenda.words(step))
             display.begin(run, len(outcomes) + 1, len(outcomes) + len(step.runs))
             left_s = None if deadline is None else deadline - time.monotonic()
-            job = Job(run, plan.notes.get(run.key, {}), False, left_s, plan.anew(run))
+            job = Job(run, plan.notes.get(run.key, {}), left_s=left_s, withdrawn=plan.anew(run))
             outcomes.append(local.attempt(job, dataset, plan.options, tracker, display, closings))
             agenda.add(outcomes[-1])
             step = agenda.best()
@@ -128,6 +141,16 @@ def train_until_decided(plan: Plan, *, offline: bool, budget_s: float | None, di
                 outcome.synced &= synced
     display.say(agenda.tally())
     return outcomes
+
+
+def _unshown(plan: Plan, tracker: "Tracker | None") -> list[Run]:
+    """Return the plan's finished runs that MLflow does not show, all of them where it does not answer."""
+    if tracker is None:
+        return []
+    found = ((run, finished_record(folder_of(run, plan.options.home))) for run in plan.runs)
+    stand = [(run, record) for run, record in found if record and plan.withdrawn.find(record) is None]
+    shown = tracker.shown() if stand and tracker.answers(ANSWER_S) else set[str]()
+    return [run for run, record in stand if digest(record.to_bytes()) not in shown]
 
 
 def show_steps(plan: Plan, *, budget_s: float | None, say: Say) -> None:

@@ -90,9 +90,10 @@ class Live:
             self.tracker.client.set_terminated(self.run_id, status, projection.end_of(record))
 
     def end(self, status: str) -> None:
-        """End the run without a record: KILLED or FAILED."""
+        """End the run without a record: KILLED or FAILED; its parent too where nothing else is shown there."""
         if status not in ("KILLED", "FAILED"):
             raise ValueError(f"status {status!r}: expected KILLED or FAILED")
         with self.tracker.door(f"ending {self.info.name}"):
             self.tracker.client.set_tag(self.run_id, "repro.state", status.lower())
             self.tracker.client.set_terminated(self.run_id, status)
+            self.tracker.rest(self.info, status)

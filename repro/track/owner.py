@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 TAG, HOST = "repro.owner", "repro.host"
-FOLDER = "repro.folder"  # digest of the state folder's path
+FOLDER = "repro.folder"  # digest of the state folder's name for itself
 State = Literal["alive", "gone", "elsewhere", "unknown"]
 
 
@@ -78,14 +78,17 @@ def state(owner: Owner | None, here: Owner | None = None) -> State:
 
 
 def taken(tags: Mapping[str, str], folder: str) -> bool:
-    """Whether a RUNNING run is another one's: another host's, or a living process's with another state folder.
+    """Whether a RUNNING run is another one's: another host's, or a living other process's.
 
-    Processes with one state folder write the same rows of a run. `folder`: what FOLDER says of ours.
+    `folder`: what FOLDER says of the state folder in which the run is held by this process, empty where it holds none.
+    Whoever held it there before is gone, whatever its host is called (a container has another name each time).
     """
+    if folder and tags.get(FOLDER) == folder:
+        return False
     owner, here = Owner.of(tags), mine()
     if tags.get(HOST) != here.host:
         return True
-    return tags.get(FOLDER, folder) != folder and owner is not None and state(owner, here) == "alive"
+    return owner is not None and owner != here and state(owner, here) == "alive"
 
 
 def began(pid: int) -> str | None:

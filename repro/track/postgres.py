@@ -10,7 +10,7 @@ import subprocess
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -29,19 +29,23 @@ def postgres(home: Path) -> Iterator[str]:
     """Run PostgreSQL on `<home>/server/postgres`, made where it is not there, and yield its URI for SQLAlchemy."""
     package, folder = wheel(), _folder(home)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(folder.parent):
+    with _alone(folder.parent), ExitStack() as stack:
         try:
             # Its own clean-up counts processes, also those that were killed: it is started and stopped by hand.
             running = package.get_server(folder, cleanup_mode=None, start=False)
-            with undisturbed():  # one that is cut short in starting would be left behind
+            with undisturbed() as meanwhile:  # one that is cut short in starting would be left behind
                 running.start()
+                stack.callback(_end, running)
         except (OSError, subprocess.SubprocessError, RuntimeError, AssertionError) as error:
             raise UserError(f"{folder}: PostgreSQL does not start ({error}); see {folder / 'log'}") from error
-        try:
-            yield f"postgresql+psycopg://postgres@/postgres?host={quote(str(folder), safe='/')}"
-        finally:
-            with undisturbed():
-                running.stop()
+        for number in meanwhile:
+            signal.raise_signal(number)
+        yield f"postgresql+psycopg://postgres@/postgres?host={quote(str(folder), safe='/')}"
+
+
+def _end(running: Any) -> None:
+    with undisturbed():  # it is being ended: a second Ctrl-C asks for nothing more
+        running.stop()
 
 
 def wheel() -> Any:
@@ -92,14 +96,21 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Let a second Ctrl-C wait while a server is ended; signals are the main thread's."""
+def undisturbed() -> Iterator[list[int]]:
+    """Keep Ctrl-C, SIGTERM and SIGHUP away from what is begun or ended within, and yield a list of those that came.
+
+    Signals are the main thread's: in another one nothing is done.
+    """
+    came = list[int]()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield came
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [
+        n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) not in (signal.SIG_IGN, None)
+    ]
+    before = {number: signal.signal(number, lambda got, _frame: came.append(got)) for number in numbers}
     try:
-        yield
+        yield came
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

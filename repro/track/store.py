@@ -43,13 +43,21 @@ class Store:
 def locate(home: Path) -> Store:
     """Return the store that MLFLOW_TRACKING_URI names, else `<home>/mlflow.db`; artifacts lie beside the file."""
     home = home.absolute()
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"sqlite:///{home / 'mlflow.db'}"
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
+    if not uri and set("?%") & set(str(home)):
+        raise UserError(
+            f"REPRO_HOME={home}: MLflow's database is named by a URL, where ? and % mean other things; set REPRO_HOME "
+            "to a path without them, or use --offline"
+        )
+    uri = uri or f"sqlite:///{home / 'mlflow.db'}"
     if uri.startswith(("http://", "https://")) and _host(uri):
         return Store(uri, None, None, home / "mlflow.lock")
     if uri.startswith("sqlite:///") and ":memory:" not in uri:
         path = Path(uri.removeprefix("sqlite:///").partition("?")[0]).absolute()
         if path.is_dir():
             raise UserError(f"MLFLOW_TRACKING_URI={uri}: is a folder; name a file, such as {uri}/mlflow.db")
+        if "%" in str(path):
+            raise UserError(f"MLFLOW_TRACKING_URI={uri}: % means something else in a URL; name a path without it")
         return Store(f"sqlite:///{path}", path, path.parent / "artifacts", path.with_name(path.name + ".lock"))
     if re.match(r"(postgresql|mysql|mssql)(\+\w+)?://", uri):
         return Store(uri, None, home / "artifacts", home / "mlflow.lock")

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from repro.errors import UserError
 from repro.record import Journal, RunRecord, check_sound
 from repro.record.failpoints import reach
+from repro.record.share import share
 from repro.track import owner, projection, summary
 from repro.track.connection import Connection, TrackingError
 from repro.track.judged import Judged
@@ -15,22 +17,21 @@ from repro.track.live import Live
 from repro.track.notes import line
 from repro.track.projection import RunInfo, digest
 
+_ABOVE = "mlflow.parentRunId"
+
 
 class Tracker(Connection):
     """Shows runs in MLflow: `<prefix>/<report>`, a parent run an experiment, a child run a seed.
 
-    `shared`: the name of a state folder that several hosts see. Who holds one of its runs has the only say in it, so
-    that what another host has left RUNNING is gone on with. `draw`: what draws a run's figures, most of the time that
-    showing a record takes.
+    `draw`: what draws a run's figures, most of the time that showing a record takes.
     """
 
-    shared = ""
     draw: projection.Draw = staticmethod(projection.pictures)
 
-    @property
+    @cached_property
     def folder(self) -> str:
-        """What runs are marked with as those of this state folder."""
-        return digest((self.shared or str(self.home)).encode())
+        """What runs are marked with as those of this state folder, on whichever host and at whichever path."""
+        return digest(share(self.home).encode())
 
     def parent(self, experiment_id: str, experiment: str) -> Any | None:
         """Return the parent run of an experiment (an arm of a report), or None."""
@@ -53,16 +54,23 @@ class Tracker(Connection):
         `replaces`: the run in whose place it comes, noted so that the other is found where this process dies.
         """
         exp_id = self.experiment_id(info.report, info.profile, info.notes)
-        start, name = projection.milliseconds(info.started), info.experiments[0]
-        parent = self.parent(exp_id, name)
-        above = parent.info.run_id if parent else self.create_parent(exp_id, info.report, name, start, info.notes)
+        tags = self._marks(info) | ({"repro.replaces": replaces} if replaces else {})
         reach("mlflow.parent")
-        tags = projection.tags(info) | owner.tags() | {owner.FOLDER: self.folder, "mlflow.parentRunId": above}
-        tags |= {"repro.replaces": replaces} if replaces else {}
-        run_id = self.client.create_run(exp_id, start, tags, info.name).info.run_id
+        run_id = self.client.create_run(exp_id, projection.milliseconds(info.started), tags, info.name).info.run_id
         reach("mlflow.run")
         self._describe(run_id, info)
         return run_id
+
+    def _marks(self, info: RunInfo) -> dict[str, str]:
+        """Return the tags of a run in training, below its experiment's parent, which is made or woken for it."""
+        exp_id, name = self.experiment_id(info.report, info.profile, info.notes), info.experiments[0]
+        if (parent := self.parent(exp_id, name)) is None:
+            above = self.create_parent(exp_id, info.report, name, projection.milliseconds(info.started), info.notes)
+        else:
+            above = parent.info.run_id
+            if parent.info.status != "RUNNING" and "repro.summary" not in parent.data.tags:
+                self.client.update_run(above, status="RUNNING")
+        return projection.tags(info) | owner.tags() | {owner.FOLDER: self.folder, _ABOVE: above}
 
     def _describe(self, run_id: str, info: RunInfo) -> None:
         """Log params and datasets; doing it again changes nothing."""
@@ -91,19 +99,19 @@ class Tracker(Connection):
     def start(self, info: RunInfo) -> Live:
         """Go on with the unfinished MLflow run of this key and env_class, or begin one (also beside a finished one).
 
-        A run that another host, or a living process with another state folder, has RUNNING is left to it.
+        The caller holds the run in this state folder (its lock). What another host, or a living process, has RUNNING
+        for another state folder is left to it.
         """
         with self.door(f"starting {info.name}"), self.lock:
-            return self._begin(info, self._matching(info))
+            return self._begin(info, self._matching(info), held=True)
 
-    def _begin(self, info: RunInfo, matching: Sequence[Any]) -> Live:
+    def _begin(self, info: RunInfo, matching: Sequence[Any], held: bool) -> Live:
         replaced = {run.data.tags.get("repro.replaces") for run in matching}
         for run in [run for run in matching if run.info.run_id in replaced]:
             self.client.delete_run(run.info.run_id)
         matching = [run for run in matching if run.info.run_id not in replaced]
         for run in reversed(matching):
-            ours = bool(self.shared) and run.data.tags.get(owner.FOLDER) == self.folder
-            taken = run.info.status == "RUNNING" and not ours and owner.taken(run.data.tags, self.folder)
+            taken = run.info.status == "RUNNING" and owner.taken(run.data.tags, self.folder if held else "")
             if run.info.status != "FINISHED" and "repro.record" not in run.data.tags and not taken:
                 return self._go_on(info, run)
         return Live(self, info, self.create(info), {})
@@ -112,7 +120,7 @@ class Tracker(Connection):
         run_id = run.info.run_id
         self.client.update_run(run_id, status="RUNNING")
         # All of them again: the process that made the run may have died between its calls.
-        self.write(run_id, [], projection.tags(info) | owner.tags() | {owner.FOLDER: self.folder})
+        self.write(run_id, [], self._marks(info))
         self._describe(run_id, info)
         return Live(self, info, run_id, self.logged(run_id, run.data.metrics))
 
@@ -122,11 +130,13 @@ class Tracker(Connection):
         extras: Mapping[str, Path] | None = None,
         notes: Mapping[str, Any] | None = None,
         live: Live | None = None,
+        held: bool = False,
     ) -> str:
         """Show a record in MLflow and return the run's id; a run that already shows these bytes is left alone.
 
         Times come from the journal among the extras, else from the record itself. `live`: the run
-        where this process has logged its epochs, which then is not looked for.
+        where this process has logged its epochs, which then is not looked for. `held`: the caller holds the run in
+        this state folder, as in `start`; else a run of this key that is in training is left to its process.
         """
         check_sound(record, f"record {record.run_key}")
         info, data = RunInfo.of(record, notes), record.to_bytes()
@@ -136,7 +146,7 @@ class Tracker(Connection):
                 same = next((r for r in matching if r.data.tags.get("repro.record") == digest(data)), None)
                 if same and same.info.status != "RUNNING" and self.download(same.info.run_id, "record.json") == data:
                     return same.info.run_id
-                live = self._go_on(info, same) if same else self._begin(info, matching)
+                live = self._go_on(info, same) if same else self._begin(info, matching, held)
         entries = Journal(extras["journal.jsonl"]).read() if extras and "journal.jsonl" in extras else []
         if not live.agrees(record):
             live.replace()
@@ -178,10 +188,11 @@ class Tracker(Connection):
             else:
                 # Other runs or verdicts: rows cannot be taken back, so the parent is replaced and its children moved.
                 run_id = self.create_parent(exp_id, report, experiment, made.start, notes)
+            self._adopt(exp_id, experiment, run_id)
             for other in every:
                 if other.info.run_id != run_id:
                     reach("mlflow.replace_parent")
-                    self._replace_parent(exp_id, other.info.run_id, run_id)
+                    self.client.delete_run(other.info.run_id)
             # First the stamp: a summary cut short is gone on with by the same records and replaced for others.
             self.client.set_tag(run_id, "repro.summary", stamp)
             reach("mlflow.summary")
@@ -190,11 +201,11 @@ class Tracker(Connection):
             self.client.set_terminated(run_id, "FINISHED", made.end)
             return run_id
 
-    def _replace_parent(self, exp_id: str, old: str, new: str) -> None:
-        for child in self.search([exp_id], kind="run"):
-            if child.data.tags.get("mlflow.parentRunId") == old:
-                self.client.set_tag(child.info.run_id, "mlflow.parentRunId", new)
-        self.client.delete_run(old)
+    def _adopt(self, exp_id: str, experiment: str, parent: str) -> None:
+        """Put every run of an experiment below a parent, also those whose own one somebody has deleted."""
+        for child in self.search([exp_id], kind="run", experiment=experiment):
+            if child.data.tags.get(_ABOVE) != parent:
+                self.client.set_tag(child.info.run_id, _ABOVE, parent)
 
     def clear(self, report: str, experiment: str, profile: str, notes: Mapping[str, Any]) -> None:
         """Take an experiment's summary away, of which no run is left: rows cannot be taken back, so its parent goes.
@@ -208,14 +219,26 @@ class Tracker(Connection):
             for old in list(self.parents(found.experiment_id, experiment)):
                 if "repro.summary" in old.data.tags:
                     new = self.create_parent(found.experiment_id, report, experiment, old.info.start_time, notes)
-                    self._replace_parent(found.experiment_id, old.info.run_id, new)
+                    self._adopt(found.experiment_id, experiment, new)
+                    self.client.delete_run(old.info.run_id)
                     self.client.set_terminated(new, "FINISHED", old.info.end_time)
-                elif old.info.status == "RUNNING" and not self._training(found.experiment_id, old.info.run_id):
-                    self.client.set_terminated(old.info.run_id, "FINISHED", old.info.start_time)
+                else:
+                    self._rest(old, "FINISHED", old.info.start_time)
 
-    def _training(self, exp_id: str, parent: str) -> bool:
-        children = (run for run in self.search([exp_id], kind="run") if run.info.status == "RUNNING")
-        return any(run.data.tags.get("mlflow.parentRunId") == parent for run in children)
+    def rest(self, info: RunInfo, status: str) -> None:
+        """End the parent of a run that has ended without a record, unless it has a summary or a run in training."""
+        with self.lock:
+            parent = self.parent(self.experiment_id(info.report, info.profile, info.notes), info.experiments[0])
+            if parent is not None:
+                self._rest(parent, status)
+
+    def _rest(self, parent: Any, status: str, end: int | None = None) -> None:
+        if parent.info.status == "RUNNING" and "repro.summary" not in parent.data.tags:
+            below = self.search(
+                [parent.info.experiment_id], kind="run", experiment=parent.data.tags["repro.experiment"]
+            )
+            if all(run.info.status != "RUNNING" for run in below):
+                self.client.set_terminated(parent.info.run_id, status, end)
 
     def withdraw(self, why: Mapping[str, str]) -> None:
         """Say in tag `repro.withdrawn` of the runs that show these records (digest -> why) that they are withdrawn.

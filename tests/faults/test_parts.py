@@ -117,13 +117,18 @@ def test_a_mistake_of_ours_is_not_swallowed():
 
 
 def test_whose_a_run_is():
-    """This folder's and a dead process's are free to go on with; a living one's and another host's are taken."""
+    """Free to go on with is a dead process's, and what this process holds in the folder that the run is of."""
     mine = owner.mine()
     parent = dataclasses.replace(mine, pid=os.getppid(), began=owner.began(os.getppid()))
+    elsewhere = dataclasses.replace(mine, host="elsewhere")
     other = {owner.FOLDER: "other"}
-    assert owner.taken(parent.tags | other, "ours")
-    assert not owner.taken(parent.tags | other, "other")
-    assert not owner.taken(dataclasses.replace(parent, began="0").tags | other, "ours")  # its number is used again
-    assert not owner.taken(dataclasses.replace(parent, boot="another").tags | other, "ours")
-    assert owner.taken(dataclasses.replace(mine, host="elsewhere").tags, "ours")
-    assert not owner.taken({owner.HOST: mine.host}, "ours")  # from before owners were named
+    for folder in ("ours", ""):
+        assert owner.taken(parent.tags | other, folder)
+        assert owner.taken(elsewhere.tags | other, folder)
+        assert not owner.taken(mine.tags | other, folder)
+        assert not owner.taken(dataclasses.replace(parent, began="0").tags | other, folder)  # its number is used again
+        assert not owner.taken(dataclasses.replace(parent, boot="another").tags | other, folder)
+        assert not owner.taken({owner.HOST: mine.host}, folder)  # from before owners were named
+    for whose in (parent, elsewhere):
+        assert not owner.taken(whose.tags | other, "other")
+        assert owner.taken(whose.tags | {owner.FOLDER: ""}, "")

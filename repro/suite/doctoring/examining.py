@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from repro.errors import UserError
-from repro.record import RunRecord
+from repro.record import RunRecord, hold
 from repro.suite.doctoring import database, files, tracked
 from repro.suite.doctoring.findings import Finding
 from repro.suite.doctoring.tracked import Seen
@@ -76,8 +76,13 @@ def _bring(paths: list[Path], home: Path, reports_dir: Path, tracker: Tracker) -
     from repro.suite.summarising import summarise
 
     reports, failed = load_all(), list[str]()
-    records = [(RunRecord.from_bytes(path.read_bytes(), str(path)), extras(path.parent)) for path in paths]
-    for record, beside in records:
-        tracker.project(record, extras=beside, notes=notes_for(reports, record))
-    if not summarise(reports, home, reports_dir, [record for record, _ in records], tracker, failed.append):
+    records = list[RunRecord]()
+    for path in paths:
+        with hold(path.parent) as alone:
+            if not alone:
+                raise UserError(f"{path.parent}: a process trains or shows this run; try again when it has ended")
+            records.append(RunRecord.from_bytes(path.read_bytes(), str(path)))
+            notes = notes_for(reports, records[-1])
+            tracker.project(records[-1], extras=extras(path.parent), notes=notes, held=True)
+    if not summarise(reports, home, reports_dir, records, tracker, failed.append):
         raise UserError("; ".join(failed))

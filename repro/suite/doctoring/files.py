@@ -9,7 +9,7 @@ from pathlib import Path
 from repro.data import cache
 from repro.errors import UserError
 from repro.execute.outcome import finished_record
-from repro.record import Journal
+from repro.record import Journal, hold
 from repro.report.markdown import plural
 from repro.suite.doctoring.findings import Finding, below, held, remove, set_aside, size
 from repro.track import owner
@@ -89,13 +89,10 @@ def _unheld(folder: Path, action: Callable[[], object]) -> Callable[[], None]:
     """Return an action that is done only while nobody trains in a run's folder."""
 
     def done() -> None:
-        from filelock import FileLock, Timeout
-
-        try:
-            with FileLock(folder / "lock", timeout=0):
-                action()
-        except Timeout:
-            raise UserError("a process has begun to train there; try again when it has ended") from None
+        with hold(folder) as alone:
+            if not alone:
+                raise UserError("a process has begun to train there; try again when it has ended")
+            action()
 
     return done
 

@@ -153,6 +153,7 @@ def unsynced(
 ) -> list[Finding]:
     """Return one finding for the finished runs of this machine that MLflow does not show; `bring` puts them there."""
     missing = [path for path, record in records if digest(record.to_bytes()) not in seen.records]
+    missing = [path for path in missing if not held(path.parent / "lock")]  # else its process is about to show it
     if not missing:
         return []
     keys = ", ".join(path.parent.name for path in missing[:3]) + (" and others" if len(missing) > 3 else "")
