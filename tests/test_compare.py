@@ -18,6 +18,7 @@ from repro.report import comparing
 
 REPORT = demo()
 REPORTS = {"demo2020": REPORT}
+VAL = next(c for c in REPORT.claims if c.id == "val-2").model_copy(update={"epoch": None, "headline": True})
 REPORT_FILES = GOLDEN / "experiments"
 
 
@@ -126,6 +127,23 @@ def test_a_part_of_a_collection_has_its_bits_whichever_replicate_it_holds():
     cuda, cpu = ended(0, 90.0), ended(0, 90.3, env_class="cpu-fp32-relaxed-n1")
     assert last([cuda, cpu], [cpu]).word == "same bits"
     assert match([cuda, cpu], [cpu]).same == 1
+
+
+def test_runs_of_other_seeds_validate_on_other_images():
+    """By a closed form: a sample of 5,000 images each, not the same ones."""
+    report = REPORT.model_copy(
+        update={"claims": (*(c for c in REPORT.claims if c.id not in ("test-acc", "val-2")), VAL)}
+    )
+    recipe = report.experiments["base"].recipe
+    images = recipe.data.split.val
+    a, b = side(90.0), side(90.0, first=1)
+    found = next(row for row in compare({"demo2020": report}, a, b) if row.measure == "val/acc_pct")
+    half = stats.t.ppf(0.95, 4) * statistics.sample_sd(90.0, images) * sqrt(2)
+    assert (found.high - found.low) / 2 == pytest.approx(half)
+    same = next(
+        row for row in compare({"demo2020": report}, a, side(90.0, seconds=1.0)) if row.measure == "val/acc_pct"
+    )
+    assert same.word in ("same bits", "equivalent")
 
 
 def test_runs_that_diverged_alike_are_the_same():

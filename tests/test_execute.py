@@ -485,6 +485,21 @@ def test_a_first_epoch_that_would_not_fit_is_not_begun(tmp_path):
     assert outcome.reason == "no time left for an epoch of it, which takes about 2 min"
 
 
+def test_a_finished_run_is_not_set_aside_where_no_epoch_would_fit(tmp_path):
+    """Neither by --force nor because it is withdrawn: what is there is all there will be."""
+    run = plan(tmp_path).runs[0]
+    folder = folder_of(run, tmp_path)
+    folder.mkdir(parents=True)
+    for name in ("record.json", "journal.jsonl", "model.pt"):
+        (folder / name).write_text("")
+    display = shown(run)
+    with closing.Closings(display) as closings:
+        job = Job(run, force=True, left_s=60.0, epoch_s=90.0)
+        outcome = local.attempt(job, sample.load(), Options(tmp_path, CPU, "fp32"), None, display, closings)
+    assert (outcome.state, outcome.reason[:27]) == ("stopped", "no time left for an epoch o")
+    assert {"record.json", "journal.jsonl", "model.pt"} <= {path.name for path in folder.iterdir()}
+
+
 def shown(run):
     display = training.Lines(lambda text: None)
     display.begin(run, 1, 1)

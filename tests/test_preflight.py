@@ -13,6 +13,7 @@ from repro.judge.preflight import findings, images, noise, published, statements
 from repro.judge.preflight.counts import parameter_counts
 from repro.report.preflight import NOTHING, section
 from repro.spec.loading import experiments_dir, load_all
+from repro.spec.schema import MeasuredClaim
 
 REPORTS = load_all(experiments_dir())
 FOUND = {name: {finding.id: finding for finding in findings(report)} for name, report in REPORTS.items()}
@@ -78,6 +79,24 @@ def test_ranks_ids_and_claims_of_every_finding():
         assert [f.rank for f in found.values()] == list(range(1, len(found) + 1))
         assert len(findings(REPORTS[name])) == len(found)  # ids are unique
         assert all(set(f.claims) <= known and f.text and f.report == name for f in found.values())
+
+
+@pytest.mark.parametrize(("rounding", "n", "decimals"), [("floor", 100, 0), ("floor", 1000, 1), ("nearest", 1000, 1)])
+def test_what_a_whole_number_of_images_prints_as_is_never_impossible(rounding, n, decimals):
+    """Every share of n images, printed; a unit of the last digit holds exactly one of them."""
+    base = dict(kind="point", id="x", experiment="e", where="T", decimals=decimals, rounding=rounding, n=n)
+    for hits in range(2 * n // 100, n):
+        one = MeasuredClaim(value=round(100 * hits / n, decimals), **base)
+        assert images.hits_of(one, n) == hits
+
+
+def test_a_mean_over_several_networks_is_a_share_of_more_images():
+    report = load_all()["chen2024"]
+    claim = next(c for c in report.claims if c.id == "test-acc").model_copy(update={"value": 90.143, "decimals": 3})
+    alone = report.model_copy(update={"claims": (claim,)})
+    assert len(list(images.impossible_shares(alone))) == 1
+    three = report.model_copy(update={"claims": (claim.model_copy(update={"runs": 3}),)})
+    assert not list(images.impossible_shares(three))
 
 
 def test_few_images_need_few_images():

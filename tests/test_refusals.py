@@ -297,7 +297,40 @@ REFUSALS = {
     "matrix that loses an image": (
         claim("{id: m, kind: confusion, experiment: first, where: Text, matrix: "
               f"{[[999] + [0] * 9] + [[1000] + [0] * 9] * 9}}}"), ("validate",),
-        ("claims[2].matrix: matrix: row 1 sums to 999; each class has 1,000 test images",),
+        ("claims[2].matrix[0]: sums to 999; each class has 1,000 test images",),
+    ),
+    "accuracy as a fraction": (
+        claim("{id: a, kind: point, experiment: first, value: 0.8231, decimals: 4, where: Text}"), ("validate",),
+        ("claims[2].value: an accuracy of 0.8231 % is far below chance; give it in percent (82.31)",),
+    ),
+    "curve of fractions": (
+        claim("{id: t, kind: trajectory, experiment: first, curve: test/acc_pct, epochs: [1, 2], values: [0.3, 0.5], "
+              "decimals: 1, where: Text}"), ("validate",),
+        ("claims[2].values: an accuracy of 0.5 % is far below chance; give it in percent (50)",),
+    ),
+    "comma within braces": (
+        claim("{id: a, kind: point, experiment: first, value: 82.3, decimals: 1, where: Table 2, row 1}"),
+        ("validate",), ("claims[2].row 1: is no key", "put text with a comma in straight quotes"),
+    ),
+    "comma for a point": (
+        claim("{id: a, kind: point, experiment: first, value: 82,3, decimals: 1, where: Text}"),
+        ("validate",), ("claims[2].3: is no key", "write numbers without one"),
+    ),
+    "sign behind a number": (
+        claim("{id: a, kind: point, experiment: first, value: 82.3%, decimals: 1, where: Text}"),
+        ("validate",), ("claims[2].value: must be a number in plain digits, without a sign behind", "(found '82.3%')"),
+    ),
+    "list for a name": (
+        claim("{id: a, kind: point, experiment: [first], value: 82.3, decimals: 1, where: Text}"),
+        ("validate",), ("claims[2].experiment: must be one text, not a list",),
+    ),
+    "epoch without a number": (
+        claim('{id: a, kind: point, experiment: first, protocol: "at_epoch:K", value: 82.3, decimals: 1, where: Text}'),
+        ("validate",), ("unknown protocol 'at_epoch:K'; in at_epoch:K, K is the epoch, counted from 1",),
+    ),
+    "time that is longer the other way round": (
+        claim("{id: a, kind: time, longer: first, shorter: second, ratio: 0.8, where: Text}"), ("validate",),
+        ("claims[2].ratio: the time of longer over that of shorter is 1 or more; swap the two, or give 1.25",),
     ),
     "indicator that indicates nothing": (
         claim("{id: q, kind: qualitative, text: Better, indicators: [acc, nil], primary: acc, where: Text}"),

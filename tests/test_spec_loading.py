@@ -361,7 +361,8 @@ REFUSALS = {
     ),
     "no recipe": ("recipe:\n  data", "receipt:\n  data", 1, "recipe", "is missing or not a mapping"),
     "no experiments": (
-        VALID[VALID.index("experiments:"):], "experiments: {}\n", 16, "experiments", "is missing or empty",
+        VALID[VALID.index("experiments:"):], "experiments: {}\n", 16, "experiments",
+        "is missing, empty or not a mapping",
     ),
     "an arm that is a word": (
         "  base: {reading: as_written, tier: headline, title: As written}", "  base: x", 17, "experiments.base",

@@ -503,6 +503,20 @@ def test_an_entry_with_more_rows_than_a_request_holds(home, make_record):
     assert len(tracker.client.get_run(live.run_id).data.metrics) == 1200
 
 
+def test_an_experiment_with_a_network_a_fold_is_summarised(home, make_record):
+    tracker = Tracker(home)
+    folds = [small(make_record, seed=seed, fold=fold) for seed in (0, 1) for fold in (1, 2)]
+    for record in folds:
+        tracker.project(record)
+    group = folds[0].report, folds[0].experiments[0], folds[0].profile
+    parent = tracker.client.get_run(tracker.summarise(*group, folds))
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["summary/n_seeds"] == 2
+    said = json.loads(tracker.download(parent.info.run_id, "summary.json"))
+    assert [(run["seed"], run["fold"]) for run in said["runs"]] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    assert [run["value"] for run in said["runs"]] == pytest.approx([each.finals["last"]["acc_pct"] for each in folds])
+
+
 def test_a_seed_of_several_folds_counts_once(make_record):
     """With a network a fold a seed's value is their mean, and one that lacks a value has none."""
     records = [make_record(epochs=1, images=200, seed=seed, fold=fold) for seed in (0, 1) for fold in (1, 2)]

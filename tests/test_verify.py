@@ -387,7 +387,7 @@ def test_a_changed_ledger_and_changed_tables_are_named_with_their_mend(folder, s
     table.write_text(table.read_text().replace("chen2024", "chen2025", 1))
     (copy / "runs.csv").unlink()
     out = repro("verify", "--reports", str(copy), code=1)
-    assert f"{table}: is not what the evidence gives; `repro report` writes it anew [tables]" in out
+    assert f"{table}: is not what evidence and specs give; `repro report` writes it anew [tables]" in out
     assert f"{copy / 'runs.csv'}: is missing" in out
     assert "1 broken in 2 places" in out
     # A run of this machine that cannot be read is no evidence: the tables are compared all the same.
@@ -396,7 +396,7 @@ def test_a_changed_ledger_and_changed_tables_are_named_with_their_mend(folder, s
     run.write_text("{}")
     monkeypatch.setenv("REPRO_HOME", str(run.parents[2]))
     out = repro("verify", "--runs", "--reports", str(copy), code=1)
-    assert f"{table}: is not what the evidence gives" in out
+    assert f"{table}: is not what evidence and specs give" in out
     assert "not compared" not in out
 
 
@@ -418,7 +418,7 @@ def test_pages_are_drawn_again_and_compared_but_for_their_figures(tmp_path, monk
     (folder / "demo2020" / "figures" / "old.svg").write_text("<svg></svg>")
     out = repro("verify", "--pages", code=1)
     for name, said in {
-        page: "is not what the evidence gives", badge: "is not what the evidence gives",
+        page: "is not what evidence and specs give", badge: "is not what evidence and specs give",
         folder / "index.html": "is missing", folder / "demo2020" / "figures" / "old.svg": "is left over",
     }.items():  # fmt: skip
         assert f"{name.relative_to(tmp_path)}: {said}" in out

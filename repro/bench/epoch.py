@@ -31,6 +31,7 @@ def measure(named: Named, plan: Plan) -> dict[str, Any]:
     for peer in peers:
         peer.train(ready_made(ours.stepper, draws, peer.style, warm), 1)
         passes[peer.style.name] = _loaded(peer, x, y)
+    ours.stepper.draw_ahead(SEED, 1)  # the first one's went into the peers' batches
     whole = named[1].recipe.data.split.train
     facts = {"ours": Facts(plan.options.precision, prepare_s=ours.prepare_s)}
     facts |= {peer.style.name: Facts(peer.precision) for peer in peers}
@@ -39,4 +40,6 @@ def measure(named: Named, plan: Plan) -> dict[str, Any]:
 
 def _loaded(peer: Peer, x: Any, y: Any) -> Callable[[int], object]:
     loader = peer.loads(x, y)
+    if peer.style.tuned:
+        next(iter(loader))  # its workers stay, and have started before the first epoch that is timed
     return lambda number: peer.train(loader, number)

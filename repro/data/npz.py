@@ -35,15 +35,18 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 def read_one(path: Path, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
     """Return one array of integers of an .npz, or None where it holds no such array or is no zip archive at all."""
-    return _arrays(path, {name: shape}).get(name) if zipfile.is_zipfile(path) else None
+    with open(path, "rb") as file:
+        archive = zipfile.is_zipfile(file)
+    return _arrays(path, {name: shape}).get(name) if archive else None
 
 
 def _arrays(path: Path, wanted: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     """Read those of the wanted arrays that are there; raises UserError for what is not what is wanted."""
     expected = f"expected {', '.join(sorted(SHAPES))} as uint8 in one"
-    if path.is_file() and not zipfile.is_zipfile(path):
-        raise UserError(f"{path}: not a readable .npz archive; {expected}")
     try:
+        with open(path, "rb") as stream:  # `is_zipfile` takes a path that may not be read for no archive
+            if not zipfile.is_zipfile(stream):
+                raise UserError(f"{path}: not a readable .npz archive; {expected}")
         with zipfile.ZipFile(path) as archive:
             held = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             found = {}

@@ -21,6 +21,7 @@ from repro.progress.pace import span
 from repro.progress.training import Lines, Training
 from repro.record import Entry, Journal, fence, remove_halves
 from repro.run import Options, folder_of
+from repro.spec.identity import Run
 from repro.track import Tracker
 from repro.train import checkpoint
 
@@ -127,13 +128,15 @@ def _held(
     job: Job, dataset: Dataset, options: Options, shown: Shown, deadline: float | None, display: Training
 ) -> Outcome:
     folder = folder_of(job.run, options.home)
-    if gone := withdrawn_record(folder, job.withdrawn):
+    gone = withdrawn_record(folder, job.withdrawn)
+    anew = job.force and not fence.begun_by(folder, job.ticket)  # once a request, however often it is taken up again
+    if (gone or anew) and _late(deadline, job.epoch_s):  # what is there is all there will be
+        return _no_time(job.run, job.epoch_s)
+    if gone:
         kept = runner.set_aside(folder)
         text = f"its finished run is withdrawn ({gone.entry.why}); kept as {kept.name}, trained anew"
         display.note(job.run.key, text)
-    if job.force and not fence.begun_by(folder, job.ticket):  # once a request, however often it is taken up again
-        if deadline is not None and time.monotonic() >= deadline:  # what is there is all there will be
-            return Outcome(job.run, "stopped", reason="no time left for an epoch of it")
+    if anew:
         runner.begin_anew(job.run, options.home)
     fence.begin(folder)
     remove_halves(folder)
@@ -146,6 +149,16 @@ def _held(
     return _train(job, dataset, options, shown, deadline, display)
 
 
+def _late(deadline: float | None, expected: float) -> bool:
+    """Whether an epoch that takes so many seconds would end after the deadline."""
+    return deadline is not None and time.monotonic() + expected >= deadline
+
+
+def _no_time(run: Run, expected: float) -> Outcome:
+    takes = f", which takes about {span(expected)}" if expected else ""
+    return Outcome(run, "stopped", reason=f"no time left for an epoch of it{takes}")
+
+
 def _train(
     job: Job, dataset: Dataset, options: Options, shown: Shown, deadline: float | None, display: Training
 ) -> Outcome:
@@ -154,9 +167,8 @@ def _train(
     journal = Journal(folder / "journal.jsonl").read()
     # An epoch that would not fit is not begun: what is done is checkpointed.
     expected = journal[-1].metrics.get("time/epoch_s", 0.0) if journal else job.epoch_s
-    if deadline is not None and time.monotonic() + expected >= deadline:
-        takes = f", which takes about {span(expected)}" if expected else ""
-        return Outcome(run, "stopped", reason=f"no time left for an epoch of it{takes}")
+    if _late(deadline, expected):
+        return _no_time(run, expected)
     shown.start(info_of(run, dataset, options, shown.notes), journal)
     display.train(run.key, len(journal), epochs)
     last, begun = time.monotonic(), False

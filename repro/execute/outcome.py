@@ -53,7 +53,9 @@ class Outcome:
         """The outcome as a sentence's end."""
         if self.record is None:
             return f"{self.state}: {self.reason}"
-        last = f"test {self.record.finals['last']['acc_pct']:.2f} % after {self.record.epochs_done} epoch"
+        accuracy = self.record.value("last", "acc_pct")
+        last = "no finite loss" if accuracy is None else f"test {accuracy:.2f} %"
+        last += f" after {self.record.epochs_done} epoch"
         last += "s" * (self.record.epochs_done != 1)
         if self.state == "skipped":
             return f"done before: {last}"

@@ -19,7 +19,7 @@ from repro.execute.outcome import Job, Outcome, finished_record, withdrawn_recor
 from repro.execute.shown import Shown, info_of
 from repro.execute.worker import OpenTracker, serve
 from repro.progress.training import Lines
-from repro.record import Journal
+from repro.record import Journal, hold
 from repro.run import Options, folder_of
 from repro.track import Tracker
 
@@ -118,12 +118,13 @@ class Pool:
 
     def close(self, job: Job, options: Options) -> None:
         """End in MLflow what a lost process left RUNNING there; a run that it finished is shown by the next call."""
-        if (folder_of(job.run, options.home) / "record.json").exists():
-            return
-        shown = Shown(self.tracker, job.notes, lambda text: self.display.note(job.run.key, text, problem=True))
-        journal = Journal(folder_of(job.run, options.home) / "journal.jsonl").read()
-        shown.start(info_of(job.run, self.dataset, options, job.notes), journal)
-        shown.end("FAILED")
+        with hold(folder := folder_of(job.run, options.home)) as alone:
+            if not alone or (folder / "record.json").exists():  # another process goes on with it, or it is whole
+                return
+            shown = Shown(self.tracker, job.notes, lambda text: self.display.note(job.run.key, text, problem=True))
+            journal = Journal(folder / "journal.jsonl").read()
+            shown.start(info_of(job.run, self.dataset, options, job.notes), journal)
+            shown.end("FAILED")
 
     def fail(self, job: Job, reason: str) -> None:
         """Note and show that a run has failed."""

@@ -22,7 +22,7 @@ from repro.execute.pool import Pool
 from repro.execute.remote import Order
 from repro.execute.shown import Shown
 from repro.progress.training import Lines
-from repro.record import Journal
+from repro.record import Journal, hold
 from repro.run import Options, folder_of, starts
 from repro.track import RunInfo, Tracker
 
@@ -136,13 +136,13 @@ class Tasks(Pool):
 
     def close(self, job: Job, options: Options) -> None:
         """End in MLflow what a lost task left RUNNING there, told from the run's own start: its machine is not here."""
-        folder = folder_of(job.run, options.home)
-        if (folder / "record.json").exists() or not (begun := starts.noted(folder)):
-            return
-        shown = self._shown(job)
-        about = runner.identity(job.run, self.dataset, options, begun[-1]["env"], begun[-1]["started"])
-        shown.start(RunInfo(**about, notes=dict(job.notes)), Journal(folder / "journal.jsonl").read())
-        shown.end("FAILED")
+        with hold(folder := folder_of(job.run, options.home)) as alone:
+            if not alone or (folder / "record.json").exists() or not (begun := starts.noted(folder)):
+                return
+            shown = self._shown(job)
+            about = runner.identity(job.run, self.dataset, options, begun[-1]["env"], begun[-1]["started"])
+            shown.start(RunInfo(**about, notes=dict(job.notes)), Journal(folder / "journal.jsonl").read())
+            shown.end("FAILED")
 
     def _shown(self, job: Job) -> Shown:
         return Shown(self.tracker, job.notes, lambda text: self.display.note(job.run.key, text, problem=True))
@@ -151,9 +151,11 @@ class Tasks(Pool):
         """Show in MLflow what did not get through from where it was made."""
         for outcome in self.outcomes.values():
             if self.tracker is not None and outcome.record is not None and not outcome.synced:
-                shown = self._shown(self.jobs[outcome.run.key])
-                shown.finish(outcome.record, folder_of(outcome.run, self.order.options.home))
-                outcome.synced = shown.synced
+                with hold(folder := folder_of(outcome.run, self.order.options.home)) as alone:
+                    if alone:  # else another process shows it
+                        shown = self._shown(self.jobs[outcome.run.key])
+                        shown.finish(outcome.record, folder)
+                        outcome.synced = shown.synced
 
     def stop(self) -> None:
         """End all tasks, and let them tell MLflow."""

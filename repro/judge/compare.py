@@ -133,7 +133,10 @@ def _one(
 
 
 def _measured(row: Compared, one: Measure, runs: Match, judged: bool, margin: float | None) -> Compared:
-    a, b, paired = runs.values(lambda record: number(record.value(one.protocol, one.metric, one.epoch)))
+    def read(record: RunRecord) -> float | None:
+        return number(record.value(one.protocol, one.metric, one.epoch))
+
+    a, b, paired = runs.values(read)
     row = replace(row, a=fmean(a) if a else None, b=fmean(b) if b else None, n=min(len(a), len(b)), why=runs.alone())
     if runs.shared and runs.same == runs.shared:
         return replace(row, word="same bits", d=0.0 if a and paired else None)
@@ -142,10 +145,20 @@ def _measured(row: Compared, one: Measure, runs: Match, judged: bool, margin: fl
     if not a or not b:
         return replace(row, why=f"no such value in {'either' if not a and not b else 'B' if a else 'A'}")
     limit = statistics.margin(fmean([*a, *b])) if margin is None else margin
-    spread, found = difference(a, b, statistics.jordan_sd(fmean([*a, *b]), one.images) / sqrt(len(runs.folds)), paired)
-    why = [text for text in ("the runs spread more than is usual" if spread.unstable else "", row.why) if text]
+    # Runs of other seeds validate on other images, those of a pair on the same ones.
+    sampled = not paired and one.protocol in ("val", "val_augmented")
+    expected = (statistics.sample_sd if sampled else statistics.jordan_sd)(fmean([*a, *b]), one.images)
+    spread, found = difference(a, b, expected / sqrt(len(runs.folds)), paired)
+    lost = [
+        f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))} without a value in {side} only"
+        for side, seeds in runs.lost(read).items()
+        if seeds
+    ]
+    word = _DECIDED[statistics.equivalence(found, limit)]
+    usual = "the runs spread more than is usual" if spread.unstable else ""
     return replace(
-        row, word=_DECIDED[statistics.equivalence(found, limit)], why="; ".join(why), d=found.d, low=found.low,
+        row, word="inconclusive" if lost and word == "equivalent" else word,
+        why="; ".join(text for text in (*lost, usual, row.why) if text), d=found.d, low=found.low,
         high=found.high, margin=limit, provisional=row.n < ENOUGH_RUNS,
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ import numpy as np
 from repro.judge import deciding, statistics
 from repro.judge.recipes import beside, differing
 from repro.judge.records import Groups, Pool, environment, left_out, means, number, together
-from repro.judge.rows import Row, Verdict, row
+from repro.judge.rows import Row, Verdict, left_open, row
 from repro.judge.swing import swing
 from repro.record import RunRecord
 from repro.spec.claims import experiments_of
@@ -172,7 +172,7 @@ def _of_all(verdict: Verdict, there: Collection[int], values: Collection[int]) -
     if not lost or verdict.word in ("inconclusive", "not judged", "not testable"):
         return verdict
     why = f"{len(lost)} of {len(there)} seeds have no such value; of the others: {verdict.word}, {verdict.why}"
-    return replace(verdict, word="inconclusive", why=why, at_swing="")
+    return left_open(verdict, why)
 
 
 def _given(claim: OrderClaim | TrendClaim, what: str) -> dict[str, Any]:

@@ -18,8 +18,16 @@ from repro.spec.schema import BandClaim, ConfusionClaim, TrajectoryClaim
 
 def curve(record: RunRecord, name: str) -> np.ndarray | None:
     """Return a record's curve in double precision; None where it is missing or holds a value that is not finite."""
-    values = np.asarray(record.curves.get(name, ()), float)
+    values = points(record, name)
     return values if values.size and np.isfinite(values).all() else None
+
+
+def points(record: RunRecord, name: str) -> np.ndarray:
+    """Return a record's curve in double precision, NaN where an accuracy is that of a network that is lost."""
+    values = np.array(record.curves.get(name, ()), float)
+    if name.endswith("/acc_pct"):
+        values[[record.lost(name.removesuffix("/acc_pct"), epoch) for epoch in range(1, len(values) + 1)]] = np.nan
+    return values
 
 
 def trajectory(pool: Pool, claim: TrajectoryClaim) -> Row:
@@ -35,14 +43,14 @@ def trajectory(pool: Pool, claim: TrajectoryClaim) -> Row:
     places = np.array(claim.epochs) - 1
 
     def read(record: RunRecord) -> np.ndarray | None:
-        values = np.asarray(record.curves.get(claim.curve, ()), float)
-        points = values[places] if len(values) > places[-1] else np.array([np.nan])
-        return points if np.isfinite(points).all() else None
+        values = points(record, claim.curve)
+        there = values[places] if len(values) > places[-1] else np.array([np.nan])
+        return there if np.isfinite(there).all() else None
 
     found = means(groups, read)
     if not found:
         return row(pool.report, claim, "not measured", "no run has this curve at all of the points", **given)
-    far = {seed: np.abs(points - _stands_for(claim)) for seed, points in found.items()}
+    far = {seed: np.abs(ours - _stands_for(claim)) for seed, ours in found.items()}
     details = (_within(claim, np.array(list(far.values()))),)
     distance = {seed: float(each.mean()) for seed, each in far.items()}
     error = np.array(claim.errors) + half_unit(claim.decimals)
@@ -105,7 +113,9 @@ def matrices(pool: Pool, claim: ConfusionClaim) -> dict[int, np.ndarray]:
 
 
 def matrix(record: RunRecord, protocol: str = "last") -> np.ndarray | None:
-    """Return a record's confusion matrix of a protocol if it holds a sound one: 10 x 10 finite counts."""
+    """Return a record's confusion matrix of a protocol if it holds a sound one: 10 x 10 counts, of finite logits."""
+    if record.lost(protocol):
+        return None
     try:
         found = np.asarray(record.confusion.get(protocol), float)
     except (TypeError, ValueError):

@@ -31,6 +31,13 @@ class Match:
             return [float(a[s]) for s in seeds], [float(b[s]) for s in seeds], True
         return [float(v) for v in a.values()], [float(v) for v in b.values()], False
 
+    def lost(self, read: Read) -> dict[str, list[int]]:
+        """Return by side the seeds that both have run and that have a value on the other side only."""
+        groups = [self._groups(side) for side in (self.a, self.b)]
+        both = set(groups[0]) & set(groups[1])
+        a, b = (both & means(each, read).keys() for each in groups)
+        return {"A": sorted(b - a), "B": sorted(a - b)}
+
     def alone(self) -> str:
         """Name the seeds that are in one of the two only; nothing where there are none."""
         a, b = ({record.seed for record in side} for side in (self.a, self.b))

@@ -8,7 +8,7 @@ from repro.judge import deciding, statistics
 from repro.judge.orders import ORDER_PROTOCOLS, order_spread
 from repro.judge.printed import half_unit, reference
 from repro.judge.records import Groups, Pool, environment, incomplete, means, number, together
-from repro.judge.rows import ENOUGH_RUNS, Row, RunValue, Verdict, row
+from repro.judge.rows import ENOUGH_RUNS, Row, RunValue, Verdict, left_open, row
 from repro.judge.swing import swing
 from repro.record import RunRecord
 from repro.spec.cifar import TRAIN_IMAGES
@@ -65,7 +65,7 @@ def _verdict(
     found = replace(found, environment=environment(r for group in groups.values() for r in group))
     if lost := sum(run.value is None for run in runs):
         why = f"{lost} of {len(runs)} runs have no such value; of the others: {found.word}, {found.why}"
-        return replace(found, word="inconclusive", why=why, at_swing="")
+        return left_open(found, why)
     return found
 
 

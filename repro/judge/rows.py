@@ -1,6 +1,6 @@
 """What the judge hands out: a claim beside what we have, in plain numbers and words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from repro.spec.schema import Claim, Report
@@ -87,6 +87,12 @@ class Verdict:
     def negative(self) -> bool:
         """Whether it says that the claim does not hold."""
         return self.word in NEGATIVE
+
+
+def left_open(verdict: Verdict, why: str) -> Verdict:
+    """Return a verdict that a missing value leaves open: its numbers are of the other runs, and nothing follows."""
+    verdict = replace(verdict, agreement=None, attained=None, allowance="", at_swing="", p=None)
+    return replace(verdict, word="inconclusive", why=why)
 
 
 #: every word a verdict can have, best first

@@ -9,6 +9,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field, fields
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ class RunRecord:
         return "val_augmented/loss" if "val_augmented/loss" in self.curves else "val/loss"
 
     def value(self, protocol: str, metric: str, epoch: int | None = None) -> float | None:
-        """Return a protocol's metric, or None where this run did not measure it.
+        """Return a protocol's metric; None where this run did not measure it, and for an accuracy where it is `lost`.
 
         `at_epoch:K` reads the test curve after K epochs; `epoch` reads a protocol's own curve at that epoch, and with
         `best_val_loss` the test curve where the validation loss was lowest until then.
@@ -101,10 +102,26 @@ class RunRecord:
             if epoch > len(held_out):
                 return None
             protocol, epoch = "test", min(range(1, epoch + 1), key=lambda k: held_out[k - 1])
+        if metric == "acc_pct" and self.lost(protocol, epoch):
+            return None
         if epoch is None:
             return self.finals.get(protocol, {}).get(metric)
         curve = self.curves.get(f"{protocol}/{metric}")
         return None if curve is None or epoch > len(curve) else float(curve[epoch - 1])
+
+    def lost(self, protocol: str, epoch: int | None = None) -> bool:
+        """Whether the network gave no finite loss there. The largest of ten NaN is the first: a class, and no answer.
+
+        The accuracies of a last batch and of a mean over batches are those of the network that the report would test.
+        """
+        if epoch is not None:
+            curve = self.curves.get(f"{protocol}/loss", ())
+            return epoch <= len(curve) and not isfinite(curve[epoch - 1])
+        final = self.finals.get(protocol, {})
+        if protocol in ("batch_mean", "last_batch"):
+            final = self.finals.get("best_val_loss") or self.finals.get("last", {})
+        loss = final.get("loss")
+        return loss is not None and not isfinite(loss)
 
     def to_bytes(self) -> bytes:
         """Return the record's canonical bytes."""

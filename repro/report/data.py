@@ -93,7 +93,7 @@ def _run(record: RunRecord) -> dict[str, Any]:
 
 
 def _finals(record: RunRecord) -> dict[str, float]:
-    named = {f"{p}/{m}": finite(value) for p, final in record.finals.items() for m, value in final.items()}
+    named = {f"{p}/{m}": finite(record.value(p, m)) for p, final in record.finals.items() for m in final}
     return {name: value for name, value in named.items() if value is not None}
 
 

@@ -35,11 +35,15 @@ def _opening(report: Report, rows: Sequence[Row]) -> str:
     text = (
         f"we train the experiments of your report again and set every published number beside ours. We read its "
         f"text{code}. {plural(len(report.sentences), 'sentence')}, table cells and figures of it became "
-        f"{plural(len(rows), 'claim')}, of which {sum(row.headline for row in rows)} are the ones it is known by. "
+        f"{plural(len(rows), 'claim')}, of which {_known(sum(row.headline for row in rows))} known by. "
         "Below is what we assumed, where our sources differ, what we do otherwise, what we could not settle, and what "
         "our runs gave so far. Please correct whatever is wrong."
     )
     return "\n".join(_wrap(line) for line in lines) + f"\n\nDear {_names(source.authors)},\n\n{_wrap(text)}"
+
+
+def _known(count: int) -> str:
+    return "1 is the one it is" if count == 1 else f"{count} are the ones it is"
 
 
 def _names(names: Sequence[str]) -> str:

@@ -58,6 +58,10 @@ class DataClaim(Noted):
         return self
 
 
+def _fraction(value: float) -> str:
+    return f"an accuracy of {value:g} % is far below chance; give it in percent ({100 * value:g})"
+
+
 class MeasuredClaim(Noted):
     """A number that a training run measures: an accuracy in percent (`point`) or a loss (`loss`).
 
@@ -100,6 +104,8 @@ class MeasuredClaim(Noted):
             raise refuse(text, "epoch")
         if self.metric.endswith("_pct") and not 0 <= self.value <= 100:
             raise refuse(f"a percentage lies between 0 and 100 (found {self.value!r}); give it in percent", "value")
+        if self.metric == "acc_pct" and 0 < self.value <= 1:
+            raise refuse(_fraction(self.value), "value")
         if self.value < 0:
             raise refuse(f"a loss is never below 0 (found {self.value!r}); leave out the sign", "value")
         return self
@@ -136,6 +142,8 @@ class TrajectoryClaim(Noted):
         high = 100.0 if self.curve.endswith("acc_pct") else float("inf")
         if wrong := next((v for v in self.values if not 0 <= v <= high), None):
             raise refuse(f"holds {wrong!r}, which no {self.curve} can be; give percents, and losses from 0", "values")
+        if self.curve.endswith("acc_pct") and 0 < max(self.values) <= 1:
+            raise refuse(_fraction(max(self.values)), "values")
         return self
 
     @property
@@ -163,8 +171,8 @@ class ConfusionClaim(Noted):
     def _rows(self) -> "ConfusionClaim":
         for number, row in enumerate(self.matrix):
             if sum(row) != 1000:
-                text = f"row {number + 1} sums to {sum(row)}; each class has 1,000 test images, so mend a cell"
-                raise refuse(f"matrix: {text}", "matrix")
+                text = f"sums to {sum(row)}; each class has 1,000 test images, so mend a cell"
+                raise refuse(text, f"matrix.{number}")
         return self
 
 

@@ -77,6 +77,13 @@ class TimeClaim(Pair):
     ratio: Positive | None = None
     decimals: Decimals = 2
 
+    @model_validator(mode="after")
+    def _longer_over_shorter(self) -> "TimeClaim":
+        if self.ratio is not None and self.ratio < 1:
+            text = f"the time of longer over that of shorter is 1 or more; swap the two, or give {1 / self.ratio:.3g}"
+            raise refuse(text, "ratio")
+        return self
+
 
 class BandClaim(Noted):
     """Of two groups of experiments, one has the narrower band of step losses over its learning rates.

@@ -18,6 +18,7 @@ from repro.spec.schema import PROTOCOLS, Experiment, Report
 
 KeyPath = tuple[str | int, ...]
 CURVE_NAMES = [f"{curve}/{metric}" for curve in CURVES for metric in ("acc_pct", "loss")]
+STRAIGHT = 'straight quotes ("...")'
 #: what tells the models of our unions apart: a block's name, a claim's kind
 TAGS = ("kind", "name")
 _NOUNS = {
@@ -135,6 +136,9 @@ def _message(item: Any, path: KeyPath, here: Any, root: Any) -> tuple[KeyPath, s
     tag_key = str(context.get("discriminator", "")).strip("'")
     if kind == "extra_forbidden":
         _, parent = _walk(item["loc"][:-1], root)
+        if given is None and re.search(r"^\d|\s|[“”]", str(path[-1])):  # as `{where: Table 2, row 1}` gives
+            text = f"is no key: inside braces the comma before it ends a value; put text with a comma in {STRAIGHT}"
+            return path, f"{text}, and write numbers without one"
         return path, "unknown key; " + nearest(str(path[-1]), _known_keys(path, _plain(parent)))
     if kind == "missing":
         return path, "is missing; add it"
@@ -143,6 +147,11 @@ def _message(item: Any, path: KeyPath, here: Any, root: Any) -> tuple[KeyPath, s
     if kind == "union_tag_invalid":
         return (*path, tag_key), f"unknown {tag_key} {context['tag']!r}; " + nearest(context["tag"], _tagged(here))
     if kind == "string_pattern_mismatch":
+        if path[-1] == "protocol" and str(given).startswith("at_epoch"):
+            return (
+                path,
+                f"unknown protocol {given!r}; in at_epoch:K, K is the epoch, counted from 1, such as at_epoch:50",
+            )
         if path[-1] == "protocol":
             return path, f"unknown protocol {given!r}; " + nearest(str(given), [*PROTOCOLS, "at_epoch:K"])
         if path[-1] == "curve":
@@ -156,12 +165,16 @@ def _message(item: Any, path: KeyPath, here: Any, root: Any) -> tuple[KeyPath, s
         if path[:1] == ("experiments",) and path[2:] == ("id",):  # the key that names the experiment
             path = path[:2]
         return path, f"must be lower-case letters and digits, words joined by single hyphens (found {_short(given)})"
+    if kind == "string_type" and isinstance(given, dict | list):
+        return path, f"must be one text, not a {'mapping' if isinstance(given, dict) else 'list'}"
     message = item["msg"].removeprefix("Value error, ").replace(" after validation", "")
     for theirs, ours in _NOUNS.items():
         message = re.sub(theirs, ours, message)
     message = re.sub("^(Input|Tuple|String|List) should", "must", message)
     if kind == "value_error" or isinstance(given, dict | list):
         return path, message
+    if kind.startswith(("int", "float")) and isinstance(given, str) and re.search(r"[%,±]|[^ -~]", given):
+        message += " in plain digits, without a sign behind or between them"
     return path, f"{message} (found {_short(given)})"
 
 

@@ -140,7 +140,9 @@ def _merge_arms(tree: dict[str, Any], lines: Mapping[KeyPath, int], name: str) -
     if not isinstance(base, dict):
         raise refuse(("recipe",), "is missing or not a mapping; give data, model, loss, optim, schedule, budget")
     if not isinstance(arms, dict) or not arms:
-        raise refuse(("experiments",), "is missing or empty; give at least one, for example `baseline: {...}`")
+        raise refuse(
+            ("experiments",), "is missing, empty or not a mapping; give at least one, for example `baseline: {...}`"
+        )
     for arm_id, arm in arms.items():
         if not isinstance(arm, dict):
             raise refuse(("experiments", arm_id), "must be a mapping with reading, tier, title and deltas")

@@ -53,6 +53,14 @@ class Normalize(Model):
     mean: RGB
     std: Annotated[tuple[Positive, Positive, Positive], Field(strict=False)]
 
+    @model_validator(mode="after")
+    def _of_unit_pixels(self) -> "Normalize":
+        for key, values in (("mean", self.mean), ("std", self.std)):
+            if wrong := next((v for v in values if not 0 <= v <= 1), None):
+                text = f"{wrong:g} is none of pixels in [0, 1]; of pixels from 0 to 255 give it divided by 255"
+                raise refuse(text, key)
+        return self
+
 
 class Folds(Model):
     """Cross-validation: the training images in k equal random parts, each of which validates once.

@@ -35,7 +35,8 @@ def _row(outcome: Outcome, notes: Mapping[str, Any]) -> tuple[str, ...]:
     if notes.get("metric") == "acc_pct":
         protocol = notes["protocol"]
         published = str(notes["published"]) + (f" ({protocol})" if protocol != "last" else "")
-    test = f"{record.finals['last']['acc_pct']:.2f} %" if record else ""
+    accuracy = record.value("last", "acc_pct") if record else None
+    test = "" if accuracy is None else f"{accuracy:.2f} %"
     took = span(record.seconds) if record else ""
     state = outcome.state + (", diverged" if _diverged(outcome) else "")
     return (outcome.run.name, outcome.run.profile, state, test, published, took)

@@ -90,18 +90,26 @@ def show_evidence(home: Path, reports_dir: Path, say: Say = print) -> tuple[int,
     tracker, reports = open_tracker(home, offline=False), load_all()
     assert tracker is not None
     shown = tracker.shown()
-    new = [member for data, member in members.items() if digest(data) not in shown]
-    _project(reports, new, tracker, say)
+    new = _project(reports, [member for data, member in members.items() if digest(data) not in shown], tracker, say)
     stand = withdrawn.of(reports_dir).split(record for record, *_ in members.values())[0]
     refresh(reports, stand, reports_dir, tracker, struck=evidence.struck(home, reports_dir))
-    return len(new), len(members)
+    return new, len(members)
 
 
-def _project(reports: dict[str, Report], members: list[Member], tracker: "Tracker", say: Say) -> None:
-    """Show records with their files; a report or experiment that the specs do not know is shown without their words."""
+def _project(reports: dict[str, Report], members: list[Member], tracker: "Tracker", say: Say) -> int:
+    """Show records with their files, and return how many; without words where the specs do not know an experiment."""
+    done = 0
     for number, (record, files, folder) in enumerate(members, 1):
         with nullcontext(False) if folder is None else hold(folder) as alone:
-            if folder is None or alone:
+            if folder is None or (alone and _holds(folder, record)):
                 tracker.project(record, extras=files, notes=notes_for(reports, record), held=alone)
+                done += 1
         if number % 20 == 0:
             say(f"{number} of {len(members)} runs taken into MLflow")
+    return done
+
+
+def _holds(folder: Path, record: RunRecord) -> bool:
+    """Whether a record is still what a run's folder holds: before it was held, it may have been begun anew."""
+    path = folder / "record.json"
+    return path.is_file() and path.read_bytes() == record.to_bytes()

@@ -16,7 +16,7 @@ from repro.judge.worth_looks import Standing, standings
 from repro.judge.worth_minutes import Minutes
 from repro.progress.pace import span
 from repro.progress.training import Lines
-from repro.record import RunRecord
+from repro.record import RunRecord, hold
 from repro.report import evidence
 from repro.run import folder_of
 from repro.spec import ledger
@@ -112,19 +112,22 @@ def train_until_decided(plan: Plan, *, offline: bool, budget_s: float | None, di
     step = agenda.best()
     if step is not None:
         foresee(replace(plan, runs=list(step.runs)), offline=offline, refuse=True, say=display.say)
-    if (tracker := open_tracker(plan.options.home, offline)) is not None:
-        refuse_deleted(plan, tracker)
+    tracker = open_tracker(plan.options.home, offline)
     earlier = _unshown(plan, tracker)
     if step is None and not earlier:
         return []
+    if tracker is not None:
+        refuse_deleted(plan, tracker)
     dataset, outcomes = plan.provide(), list[Outcome]()
     ledger.write(plan.reports.values(), plan.reports_dir / "ledger")  # before the first run that is judged against it
     with display, Closings(display) as closings:
         display.plan({run.key: agenda.minutes(run) for look in agenda.open() for run in look.runs}, False, 1)
         for number, run in enumerate(earlier, 1):
             display.begin(run, number, len(earlier))
-            job = Job(run, plan.notes.get(run.key, {}), withdrawn=plan.anew(run))
-            outcomes.append(local.attempt(job, dataset, plan.options, tracker, display, closings))
+            # Without time: it is to be shown, not to be trained or waited for where somebody has begun it anew.
+            job = Job(run, plan.notes.get(run.key, {}), left_s=0.0, withdrawn=plan.anew(run))
+            outcome = local.attempt(job, dataset, plan.options, tracker, display, closings)
+            outcomes += [outcome] if outcome.state != "stopped" else []
         while step is not None and not (outcomes and outcomes[-1].state == "stopped"):
             run = agenda.runs[step.runs[0].key]
             display.say(agenda.words(step))
@@ -144,11 +147,19 @@ def train_until_decided(plan: Plan, *, offline: bool, budget_s: float | None, di
 
 
 def _unshown(plan: Plan, tracker: "Tracker | None") -> list[Run]:
-    """Return the plan's finished runs that MLflow does not show, all of them where it does not answer."""
+    """Return the plan's finished runs that MLflow does not show, all of them where it does not answer.
+
+    What another process holds, that one shows.
+    """
     if tracker is None:
         return []
-    found = ((run, finished_record(folder_of(run, plan.options.home))) for run in plan.runs)
-    stand = [(run, record) for run, record in found if record and plan.withdrawn.find(record) is None]
+    stand = list[tuple[Run, RunRecord]]()
+    for run in plan.runs:
+        if (record := finished_record(folder := folder_of(run, plan.options.home))) is None:
+            continue
+        with hold(folder) as alone:
+            if alone and plan.withdrawn.find(record) is None:
+                stand.append((run, record))
     shown = tracker.shown() if stand and tracker.answers(ANSWER_S) else set[str]()
     return [run for run, record in stand if digest(record.to_bytes()) not in shown]
 

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -20,6 +21,7 @@ from repro.track.projection import Point
 
 #: seconds in which a server has to answer: beside a training, and where a run's end would be lost to a slow one
 PROBE_S, ANSWER_S = 1.0, 10.0
+SILENT_S = 60.0  # after it let that long a wait pass, it is asked for a moment only
 CHUNK = 500  # a REST request may hold 1,000 metrics and 1 MB
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -73,6 +75,7 @@ class Connection:
         self.home, self.prefix, self.store = Path(home).absolute(), prefix, place or store.locate(Path(home))
         self.mlflow = import_mlflow()
         self._experiments: dict[str, str] = {}
+        self._silent_until = 0.0
         with self.door("opening the store"):
             store.ensure(self.store, migrate)
             # It would print the trace of what fails in the database, which `door` says in a sentence.
@@ -82,16 +85,22 @@ class Connection:
             self.client.search_experiments(max_results=1)
 
     def answers(self, within_s: float = PROBE_S) -> bool:
-        """Whether a tracking server answers in so many seconds; a database is taken to be there."""
+        """Whether a tracking server answers in so many seconds; a database is taken to be there.
+
+        One that was waited for in vain is not waited for again in the next minute, by each of many runs.
+        """
         if not self.store.uri.startswith(("http://", "https://")):
             return True
         import requests
 
+        within_s = within_s if time.monotonic() >= self._silent_until else min(within_s, PROBE_S)
         try:
             return requests.get(f"{self.store.uri.rstrip('/')}/health", timeout=within_s).status_code < 500
         except requests.exceptions.SSLError:  # somebody is there, and MLflow's own client knows how to talk to it
             return True
         except requests.exceptions.RequestException:
+            if within_s > PROBE_S:
+                self._silent_until = time.monotonic() + SILENT_S
             return False
 
     @contextmanager

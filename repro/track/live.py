@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class Live:
-    """One MLflow run while it is written."""
+    """One MLflow run while it is written. `held`: by who holds the run in the state folder."""
 
-    def __init__(self, tracker: "Tracker", info: RunInfo, run_id: str, logged: Logged):
-        self.tracker, self.info, self.run_id = tracker, info, run_id
+    def __init__(self, tracker: "Tracker", info: RunInfo, run_id: str, logged: Logged, held: bool):
+        self.tracker, self.info, self.run_id, self.held = tracker, info, run_id, held
         self._logged = dict(logged)
         self._entries: dict[int, Entry] = {}
         self._diverged = False
@@ -39,7 +39,7 @@ class Live:
     def replace(self) -> None:
         """Begin a fresh MLflow run in place of this one, which goes to MLflow's trash."""
         with self.tracker.door(f"replacing {self.info.name}"), self.tracker.lock:
-            old, self.run_id = self.run_id, self.tracker.create(self.info, replaces=self.run_id)
+            old, self.run_id = self.run_id, self.tracker.create(self.info, self.held, replaces=self.run_id)
             reach("mlflow.replace")
             self.tracker.client.delete_run(old)
         self._logged = {}

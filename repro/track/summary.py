@@ -40,18 +40,19 @@ def over_seeds(
     protocol, metric = notes.get("protocol") or "last", notes.get("metric") or "acc_pct"
     start, end = min(milliseconds(r.started) for r in records), max(end_of(r) for r in records)
     series = {key: [r.curves[key] for r in records] for key in _shared_curves(records)}
-    values = _by_seed(records, [r.value(protocol, metric) for r in records])
+    each = [r.value(protocol, metric) for r in records]
+    values = _by_seed(records, each)
     judged_numbers = judged.summary(metric) if judged else {}
     numbers = judged_numbers or _numbers(values, metric, notes)
     rows = [*_mean_curves(series, start, end)]
     rows += [Point(f"summary/{name}", value, end, 0) for name, value in sorted(numbers.items())]
     rows += [Point(key, value, end, min(r.epochs_done for r in records)) for key, value in mean_finals(records)]
     runs = [{"run_key": r.run_key, "seed": r.seed, "fold": r.fold, "value": v}
-            for r, v in zip(records, values, strict=True)]  # fmt: skip
+            for r, v in zip(records, each, strict=True)]  # fmt: skip
     said = {"claim": judged.claim, "verdict": judged.word} if judged else {}
     head = {"experiment": experiment, "protocol": protocol, "metric": metric, **said, **numbers, "runs": runs}
     found = {"summary.json": as_json(head), "curves.png": curves_png(series, f"{experiment}, {len(records)} runs")}
-    if all("last" in r.confusion for r in records):
+    if all("last" in r.confusion and not r.lost("last") for r in records):
         mean = np.mean([r.confusion["last"] for r in records], axis=0)
         found["confusion/mean.json"] = as_json({"classes": CLASSES, "rows": "true class", "counts": mean.tolist()})
         found["confusion/mean.png"] = confusion_png(mean, CLASSES, f"{experiment}, mean of {len(records)} runs")
@@ -113,10 +114,11 @@ def mean_finals(records: Sequence[RunRecord]) -> Iterator[tuple[str, float]]:
     """Yield `final/<protocol>/<metric>` and its mean, for what every run measured; the keys are the runs' own."""
     for protocol in sorted(set.intersection(*(set(r.finals) for r in records))):
         for metric in sorted(set.intersection(*(set(r.finals[protocol]) for r in records))):
-            values = [r.finals[protocol][metric] for r in records]
-            if all(v is not None and math.isfinite(v) for v in values):
+            values = [r.value(protocol, metric) for r in records]
+            sound = [value for value in values if value is not None and math.isfinite(value)]
+            if len(sound) == len(values):
                 decimals = 3 if metric.endswith("_pct") else 4
-                yield f"final/{protocol}/{metric}", round(float(np.mean(values)), decimals)
+                yield f"final/{protocol}/{metric}", round(float(np.mean(sound)), decimals)
 
 
 def parent_tags(report: str, experiment: str, notes: Mapping[str, Any]) -> dict[str, str]:

@@ -48,21 +48,22 @@ class Tracker(Connection):
         tags = summary.parent_tags(report, experiment, notes) | owner.tags()
         return self.client.create_run(exp_id, start, tags, experiment).info.run_id
 
-    def create(self, info: RunInfo, replaces: str = "") -> str:
+    def create(self, info: RunInfo, held: bool, replaces: str = "") -> str:
         """Create a run under its experiment's parent; returns its id. Needs the lock.
 
-        `replaces`: the run in whose place it comes, noted so that the other is found where this process dies.
+        `held`: as in `project`. `replaces`: the run in whose place it comes, noted so that the other is found where
+        this process dies.
         """
         exp_id = self.experiment_id(info.report, info.profile, info.notes)
-        tags = self._marks(info) | ({"repro.replaces": replaces} if replaces else {})
+        tags = self._marks(info, held) | ({"repro.replaces": replaces} if replaces else {})
         reach("mlflow.parent")
         run_id = self.client.create_run(exp_id, projection.milliseconds(info.started), tags, info.name).info.run_id
         reach("mlflow.run")
         self._describe(run_id, info)
         return run_id
 
-    def _marks(self, info: RunInfo) -> dict[str, str]:
-        """Return the tags of a run in training, below its experiment's parent, which is made or woken for it."""
+    def _marks(self, info: RunInfo, held: bool) -> dict[str, str]:
+        """Return the tags of a run that is being written, below its experiment's parent, made or woken for it."""
         exp_id, name = self.experiment_id(info.report, info.profile, info.notes), info.experiments[0]
         if (parent := self.parent(exp_id, name)) is None:
             above = self.create_parent(exp_id, info.report, name, projection.milliseconds(info.started), info.notes)
@@ -70,7 +71,9 @@ class Tracker(Connection):
             above = parent.info.run_id
             if parent.info.status != "RUNNING" and "repro.summary" not in parent.data.tags:
                 self.client.update_run(above, status="RUNNING")
-        return projection.tags(info) | owner.tags() | {owner.FOLDER: self.folder, _ABOVE: above}
+        # Only who holds the run in the state folder writes it for that: the next one to hold it goes on with it.
+        folder = self.folder if held else ""
+        return projection.tags(info) | owner.tags() | {owner.FOLDER: folder, _ABOVE: above}
 
     def _describe(self, run_id: str, info: RunInfo) -> None:
         """Log params and datasets; doing it again changes nothing."""
@@ -113,16 +116,16 @@ class Tracker(Connection):
         for run in reversed(matching):
             taken = run.info.status == "RUNNING" and owner.taken(run.data.tags, self.folder if held else "")
             if run.info.status != "FINISHED" and "repro.record" not in run.data.tags and not taken:
-                return self._go_on(info, run)
-        return Live(self, info, self.create(info), {})
+                return self._go_on(info, run, held)
+        return Live(self, info, self.create(info, held), {}, held)
 
-    def _go_on(self, info: RunInfo, run: Any) -> Live:
+    def _go_on(self, info: RunInfo, run: Any, held: bool) -> Live:
         run_id = run.info.run_id
         self.client.update_run(run_id, status="RUNNING")
         # All of them again: the process that made the run may have died between its calls.
-        self.write(run_id, [], self._marks(info))
+        self.write(run_id, [], self._marks(info, held))
         self._describe(run_id, info)
-        return Live(self, info, run_id, self.logged(run_id, run.data.metrics))
+        return Live(self, info, run_id, self.logged(run_id, run.data.metrics), held)
 
     def project(
         self,
@@ -146,7 +149,7 @@ class Tracker(Connection):
                 same = next((r for r in matching if r.data.tags.get("repro.record") == digest(data)), None)
                 if same and same.info.status != "RUNNING" and self.download(same.info.run_id, "record.json") == data:
                     return same.info.run_id
-                live = self._go_on(info, same) if same else self._begin(info, matching, held)
+                live = self._go_on(info, same, held) if same else self._begin(info, matching, held)
         entries = Journal(extras["journal.jsonl"]).read() if extras and "journal.jsonl" in extras else []
         if not live.agrees(record):
             live.replace()

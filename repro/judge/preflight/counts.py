@@ -74,10 +74,11 @@ def _solved(report: Report, claim: CountClaim, model: ResNet) -> Finding:
         numbers |= others
         whole = f"Of {among.words()}, {_how_many(len(hits))} exactly {printed:,} parameters: {found}. {text}"
     else:
-        kind, title = "parameter_count", "The printed parameter count is that of another network"
+        kind, whose = "parameter_count", "that of another network" if hits else "not that of its network"
+        title = f"The printed parameter count is {whose}"
         whole = (
             f"{printed:,} is printed for `{claim.experiment}`, whose network ({own.words()}) has {ours:,} parameters. "
-            f"Of {among.words()}, {_how_many(len(hits))} exactly the printed number: {found}."
+            f"Of {among.words()}, {_how_many(len(hits))} exactly the printed number" + (f": {found}." if hits else ".")
         )
     same = tuple(c.id for c in report.claims if isinstance(c, CountClaim) and c.value == claim.value)
     return Finding(report.id, f"count-{claim.id}", kind, title, whole, numbers, same)

@@ -1,12 +1,14 @@
 """Percentages and the images behind them: accuracies of few images, and shares that no number of images gives."""
 
 from collections.abc import Iterator
+from math import ceil, floor
 
 from scipy.special import betaincinv
 
 from repro.judge.preflight.finding import Finding, measured, prints_as, shown
 from repro.judge.printed import reference
 from repro.spec.cifar import TEST_IMAGES
+from repro.spec.identity import folds_of
 from repro.spec.schema import MeasuredClaim, Report
 
 #: at most so many images make a percentage coarse
@@ -23,15 +25,25 @@ def clopper_pearson(hits: int, n: int) -> tuple[float, float]:
 
 def hits_of(claim: MeasuredClaim, n: int) -> int | None:
     """Return the images of n that print as the claim's percentage, None where no whole number does."""
-    nearest = round(reference(claim) * n / 100)
-    return nearest if prints_as(claim, 100 * nearest / n) else None
+    exact = reference(claim) * n / 100
+    # The nearest first. Where a unit holds one number of images, the middle of what was cut off lies between two.
+    near = sorted((floor(exact), ceil(exact)), key=lambda hits: abs(hits - exact))
+    return next((hits for hits in near if prints_as(claim, 100 * hits / n)), None)
+
+
+def _one_network(report: Report, claim: MeasuredClaim) -> bool:
+    """Whether a number is one network's: a mean over several is a share of more images than each is measured on."""
+    folds = 1 if claim.fold or claim.experiment is None else len(folds_of(report.experiments[claim.experiment].recipe))
+    return claim.runs == folds == 1
 
 
 def few_images(report: Report) -> Iterator[Finding]:
     """Yield a finding for each printed percentage that rests on a few images by the recipe that was run."""
     seen: set[float] = set()
     for claim in measured(report):
-        if claim.n > FEW or claim.value in seen or (hits := hits_of(claim, claim.n)) is None:
+        if claim.n > FEW or claim.value in seen or not _one_network(report, claim):
+            continue
+        if (hits := hits_of(claim, claim.n)) is None:
             continue
         seen.add(claim.value)
         low, high = clopper_pearson(hits, claim.n)
@@ -71,6 +83,8 @@ def impossible_shares(report: Report) -> Iterator[Finding]:
     seen: set[tuple[float, int]] = set()
     for claim in measured(report):
         if claim.protocol == "batch_mean" or hits_of(claim, claim.n) is not None or (claim.value, claim.n) in seen:
+            continue
+        if not _one_network(report, claim):
             continue
         seen.add((claim.value, claim.n))
         below = int(claim.value * claim.n / 100)

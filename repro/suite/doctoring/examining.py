@@ -80,9 +80,11 @@ def _bring(paths: list[Path], home: Path, reports_dir: Path, tracker: Tracker) -
     for path in paths:
         with hold(path.parent) as alone:
             if not alone:
-                raise UserError(f"{path.parent}: a process trains or shows this run; try again when it has ended")
+                failed.append(f"{path.parent}: a process trains or shows this run; try again when it has ended")
+                continue
             records.append(RunRecord.from_bytes(path.read_bytes(), str(path)))
             notes = notes_for(reports, records[-1])
             tracker.project(records[-1], extras=extras(path.parent), notes=notes, held=True)
-    if not summarise(reports, home, reports_dir, records, tracker, failed.append):
+    summarise(reports, home, reports_dir, records, tracker, failed.append)
+    if failed:
         raise UserError("; ".join(failed))

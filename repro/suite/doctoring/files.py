@@ -109,6 +109,8 @@ def data(home: Path) -> Iterator[Finding]:
         except UserError as error:
             where, _, text = str(error).partition(": ")
             wrong.setdefault(order if where == str(order) else images, text.partition(";")[0])
+        except OSError as error:
+            yield Finding("data", str(path), f"cannot be read ({error.strerror or error})", hint="make it readable")
     for path, text in wrong.items():
         yield Finding("data", str(path), text, "renamed to `damaged-...`", _aside(path), hint)
 

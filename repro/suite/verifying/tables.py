@@ -56,7 +56,7 @@ def _compared(reports_dir: Path, made: Mapping[Path, bytes]) -> Differing:
         if not path.is_file():
             yield path, f"is missing; {MEND}"
         elif name.parent.name != "figures" and _undrawn(path.read_bytes()) != _undrawn(expected):
-            yield path, f"is not what the evidence gives; {MEND}"
+            yield path, f"is not what evidence and specs give; {MEND}"
 
 
 def _undrawn(page: bytes) -> bytes:
