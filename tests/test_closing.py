@@ -177,7 +177,7 @@ def test_a_run_whose_epochs_were_logged_here_is_finished_without_looking_for_it(
     record = replace(record, run_key="1" * 16)
     kept = [journal.append(e.epoch, e.metrics, e.steps) for e in entries_of(record)]
     whole = Tracker(home, prefix="whole")
-    whole.project(record, extras={"journal.jsonl": journal.path})
+    whole.project(record, extras={"journal.jsonl": journal.path}, held=True)
 
     tracker, said = Tracker(home, prefix="live"), []
     shown = Shown(tracker, {}, said.append)

@@ -187,5 +187,6 @@ def test_what_is_left_running_under_another_host_name_goes_on_with_who_holds_the
     first = Tracker(home).start(info)
     monkeypatch.setattr(owner, "host", lambda: "the next one")
     assert Tracker(tmp_path / "another").start(info).run_id != first.run_id
+    monkeypatch.setattr(owner, "host", lambda: "the one after")
     moved = home.rename(tmp_path / "moved")
     assert Tracker(moved).start(info).run_id == first.run_id

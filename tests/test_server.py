@@ -234,7 +234,7 @@ def test_a_signal_ends_both(number):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_while_postgresql_starts_ends_it_once_it_is_up(short, monkeypatch, number):
+def test_a_signal_while_postgresql_starts_ends_it_once_it_is_up(monkeypatch, number):
     """In the middle of a start it would leave a server behind, and dropped it would be asked for in vain."""
     done = []
 
@@ -247,8 +247,10 @@ def test_a_signal_while_postgresql_starts_ends_it_once_it_is_up(short, monkeypat
     monkeypatch.setattr("repro.track.postgres.wheel", lambda: package)
     before = signal.signal(number, signal.default_int_handler)
     try:
-        with pytest.raises(KeyboardInterrupt), postgres(short):
-            done.append("used")
+        with tempfile.TemporaryDirectory(prefix="repro-") as home:  # a short path that every user may enter
+            os.chmod(home, 0o755)
+            with pytest.raises(KeyboardInterrupt), postgres(Path(home)):
+                done.append("used")
     finally:
         signal.signal(number, before)
     assert done == ["started", "stopped"]

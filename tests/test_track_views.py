@@ -173,13 +173,13 @@ def test_parents_hold_what_their_runs_share(home, small):
     tracker = Tracker(home)
     records = [small(seed) for seed in (0, 1, 2)]
     records[2].recipe = records[2].recipe | {"budget": {"epochs": 3, "batch_size": 128}}
-    records[1].finals = {"last": {"acc_pct": 80.0, "loss": float("nan")}}
+    records[1].finals = {"last": {"acc_pct": 80.0, "loss": 0.5, "nll": float("nan")}}
     parent = tracker.client.get_run(tracker.summarise("chen2024", "resnet68", "full", records, NOTES)).data
     assert parent.params["optim.lr"] == "0.01"
     assert not {"seed", "fold", "budget.batch_size"} & set(parent.params)
     values = [r.finals["last"]["acc_pct"] for r in records]
     assert parent.metrics["final/last/acc_pct"] == round(sum(values) / 3, 3)
-    assert not {"final/last/loss", "final/best_test/acc_pct"} & set(parent.metrics)  # not of every seed
+    assert not {"final/last/nll", "final/best_test/acc_pct"} & set(parent.metrics)  # not of every seed
     assert parent.tags["repro.device"] == "NVIDIA H200"
     assert parent.tags["repro.place"] == "resnet68"
 

@@ -34,7 +34,9 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_one(path: Path, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Return one array of integers of an .npz, or None where it holds no such array or is no zip archive at all."""
+    """Return one array of integers of an .npz, or None where it holds no such array, is no zip archive or not there."""
+    if not path.exists():
+        return None
     with open(path, "rb") as file:
         archive = zipfile.is_zipfile(file)
     return _arrays(path, {name: shape}).get(name) if archive else None

@@ -93,8 +93,9 @@ def _run(record: RunRecord) -> dict[str, Any]:
 
 
 def _finals(record: RunRecord) -> dict[str, float]:
-    named = {f"{p}/{m}": finite(record.value(p, m)) for p, final in record.finals.items() for m in final}
-    return {name: value for name, value in named.items() if value is not None}
+    every = ((p, m, finite(value)) for p, final in record.finals.items() for m, value in final.items())
+    lost = {protocol for protocol in record.finals if record.lost(protocol)}
+    return {f"{p}/{m}": v for p, m, v in every if v is not None and not (m == "acc_pct" and p in lost)}
 
 
 def run_columns(rows: Rows) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ class MeasuredClaim(Noted):
             raise refuse(text, "epoch")
         if self.metric.endswith("_pct") and not 0 <= self.value <= 100:
             raise refuse(f"a percentage lies between 0 and 100 (found {self.value!r}); give it in percent", "value")
-        if self.metric == "acc_pct" and 0 < self.value <= 1:
+        if self.metric == "acc_pct" and 0 < self.value < 1:
             raise refuse(_fraction(self.value), "value")
         if self.value < 0:
             raise refuse(f"a loss is never below 0 (found {self.value!r}); leave out the sign", "value")
@@ -142,7 +142,7 @@ class TrajectoryClaim(Noted):
         high = 100.0 if self.curve.endswith("acc_pct") else float("inf")
         if wrong := next((v for v in self.values if not 0 <= v <= high), None):
             raise refuse(f"holds {wrong!r}, which no {self.curve} can be; give percents, and losses from 0", "values")
-        if self.curve.endswith("acc_pct") and 0 < max(self.values) <= 1:
+        if self.curve.endswith("acc_pct") and 0 < max(self.values) < 1:
             raise refuse(_fraction(max(self.values)), "values")
         return self
 

@@ -114,7 +114,8 @@ def mean_finals(records: Sequence[RunRecord]) -> Iterator[tuple[str, float]]:
     """Yield `final/<protocol>/<metric>` and its mean, for what every run measured; the keys are the runs' own."""
     for protocol in sorted(set.intersection(*(set(r.finals) for r in records))):
         for metric in sorted(set.intersection(*(set(r.finals[protocol]) for r in records))):
-            values = [r.value(protocol, metric) for r in records]
+            lost = metric == "acc_pct" and any(r.lost(protocol) for r in records)
+            values = [None if lost else r.finals[protocol][metric] for r in records]
             sound = [value for value in values if value is not None and math.isfinite(value)]
             if len(sound) == len(values):
                 decimals = 3 if metric.endswith("_pct") else 4
