@@ -70,14 +70,14 @@ class Shown:
         """Wait for the epochs that are on their way, as long as MLflow answers; return whether it does."""
         courier, tracker = self.courier, self.tracker
         assert tracker is not None
+        within_s = min(ANSWER_S, patience_s)  # a slow server is no dead one
         if courier is not None:
             courier.leave()
             courier.join(1)
             until = time.monotonic() + patience_s
-            while courier.is_alive() and time.monotonic() < until and tracker.answers():
+            while courier.is_alive() and time.monotonic() < until and tracker.answers(within_s):
                 courier.join(1)
             self._say()
-        within_s = min(ANSWER_S, patience_s)  # a slow server is no dead one
         self.synced = (courier is None or not courier.is_alive()) and tracker.answers(within_s)
         if not self.synced:
             self.trouble(f"not in MLflow yet: {tracker.store.shown} does not answer")
