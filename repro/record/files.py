@@ -32,7 +32,7 @@ def read_bounded(path: Path, most: int, kind: str, mend: str) -> bytes:
 
 @contextmanager
 def hold(folder: Path) -> Iterator[bool]:
-    """Hold a run's folder against every other process, and yield True; False where another process holds it."""
+    """Hold a folder (a run's, a server's) by its lock, and yield True; False where another process holds it."""
     lock = FileLock(folder / "lock")
     try:
         lock.acquire(timeout=0)

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from filelock import FileLock, Timeout
-
 from repro.errors import UserError
+from repro.record import hold
 
 #: bytes of the path of a socket, on the system that takes the fewest
 SOCKET = 103
@@ -84,15 +83,10 @@ def _open_to_others(home: Path) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(f"{folder}: another `repro server` runs on it; end that one, or set REPRO_HOME") from None
-    try:
+    with hold(folder) as alone:
+        if not alone:
+            raise UserError(f"{folder}: another `repro server` runs on it; end that one, or set REPRO_HOME")
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager

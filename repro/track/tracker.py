@@ -1,7 +1,7 @@
 """Tracker: runs found or made by their key, whole records shown, experiments summarised over their seeds."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from repro.record import Journal, RunRecord, check_sound
 from repro.record.failpoints import reach
 from repro.record.share import share
 from repro.track import owner, projection, summary
-from repro.track.connection import Connection, TrackingError
+from repro.track.found import Found
 from repro.track.judged import Judged
 from repro.track.live import Live
 from repro.track.notes import line
@@ -20,7 +20,7 @@ from repro.track.projection import RunInfo, digest
 _ABOVE = "mlflow.parentRunId"
 
 
-class Tracker(Connection):
+class Tracker(Found):
     """Shows runs in MLflow: `<prefix>/<report>`, a parent run an experiment, a child run a seed.
 
     `draw`: what draws a run's figures, most of the time that showing a record takes.
@@ -32,16 +32,6 @@ class Tracker(Connection):
     def folder(self) -> str:
         """What runs are marked with as those of this state folder, on whichever host and at whichever path."""
         return digest(share(self.home).encode())
-
-    def parent(self, experiment_id: str, experiment: str) -> Any | None:
-        """Return the parent run of an experiment (an arm of a report), or None."""
-        return next(self.parents(experiment_id, experiment), None)
-
-    def parents(self, experiment_id: str, experiment: str) -> Iterator[Any]:
-        """Yield an experiment's parent runs: one, or two where a process died while it replaced one by the other."""
-        for run in self.search([experiment_id], kind="experiment"):
-            if run.data.tags.get("repro.experiment") == experiment:
-                yield run
 
     def create_parent(self, exp_id: str, report: str, experiment: str, start: int, notes: Mapping[str, Any]) -> str:
         """Create an experiment's parent run; returns its id. Needs the lock."""
@@ -87,18 +77,6 @@ class Tracker(Connection):
             for name, digest, context in projection.datasets(info)
         ])  # fmt: skip
 
-    def _matching(self, info: RunInfo) -> list[Any]:
-        exp_id = self.experiment_id(info.report, info.profile, info.notes)
-        found = self.search([exp_id], kind="run", run_key=info.run_key)
-        return [run for run in found if run.data.tags.get("repro.env_class") == info.env_class]
-
-    def find(self, record: RunRecord) -> str | None:
-        """Return the id of the run that shows a record whole, or None."""
-        info, stamp = RunInfo.of(record), digest(record.to_bytes())
-        with self.door(f"finding {info.name}"):
-            found = (run for run in self._matching(info) if run.data.tags.get("repro.record") == stamp)
-            return next((run.info.run_id for run in found), None)
-
     def start(self, info: RunInfo) -> Live:
         """Go on with the unfinished MLflow run of this key and env_class, or begin one (also beside a finished one).
 
@@ -106,7 +84,7 @@ class Tracker(Connection):
         for another state folder is left to it.
         """
         with self.door(f"starting {info.name}"), self.lock:
-            return self._begin(info, self._matching(info), held=True)
+            return self._begin(info, self.matching(info), held=True)
 
     def _begin(self, info: RunInfo, matching: Sequence[Any], held: bool) -> Live:
         replaced = {run.data.tags.get("repro.replaces") for run in matching}
@@ -145,7 +123,7 @@ class Tracker(Connection):
         info, data = RunInfo.of(record, notes), record.to_bytes()
         if live is None:
             with self.door(f"projecting {info.name}"), self.lock:
-                matching = self._matching(info)
+                matching = self.matching(info)
                 same = next((r for r in matching if r.data.tags.get("repro.record") == digest(data)), None)
                 if same and same.info.status != "RUNNING" and self.download(same.info.run_id, "record.json") == data:
                     return same.info.run_id
@@ -258,48 +236,9 @@ class Tracker(Connection):
                 elif held and not text:
                     self.client.delete_tag(run.info.run_id, "repro.withdrawn")
 
-    def summarised(self, report: str, profile: str) -> set[str]:
-        """Return the experiments of a report that have a parent run here; makes nothing."""
-        with self.door(f"listing experiments of {report}"):
-            found = self.client.get_experiment_by_name(self.experiment_name(report, profile))
-            if found is None or found.lifecycle_stage == "deleted":
-                return set()
-            runs = self.search([found.experiment_id], kind="experiment")
-            return {run.data.tags["repro.experiment"] for run in runs if "repro.experiment" in run.data.tags}
-
     def label(self, report: str, text: str) -> None:
         """Say of a report, in tag `repro.label` of its MLflow experiment, what its headline claims come to."""
         with self.door(f"labelling {report}"):
             found = self.client.get_experiment_by_name(self.experiment_name(report, "full"))
             if found is not None and found.lifecycle_stage != "deleted" and found.tags.get("repro.label") != line(text):
                 self.client.set_experiment_tag(found.experiment_id, "repro.label", line(text))
-
-    def shown(self) -> set[str]:
-        """Return the digests of the records whose runs are whole here."""
-        ids = [experiment.experiment_id for experiment in self.experiments()]
-        with self.door("listing runs"):
-            runs = [run for run in self.search(ids, kind="run") if run.info.status != "RUNNING"]
-        return {run.data.tags["repro.record"] for run in runs if "repro.record" in run.data.tags}
-
-    def records(
-        self, reports: Collection[str] | None = None, known: Collection[str] = ()
-    ) -> Iterator[tuple[str, bytes]]:
-        """Yield (`runs:/<id>/record.json`, bytes) of every run that has one, of some reports' or of all.
-
-        Passed over are those whose digest is `known`.
-        """
-        ids = [experiment.experiment_id for experiment in self.experiments()]
-        with self.door("reading records"):
-            for run in self.search(ids, kind="run"):
-                tags = run.data.tags
-                if reports is not None and tags.get("repro.report") not in reports:
-                    continue
-                if "repro.record" in tags and tags["repro.record"] not in known:
-                    name = f"runs:/{run.info.run_id}/record.json"
-                    if (data := self.download(run.info.run_id, "record.json")) is None:
-                        raise TrackingError(f"MLflow at {self.store.shown}: {name} is gone; project the record again")
-                    if digest(data) != run.data.tags["repro.record"]:
-                        raise TrackingError(
-                            f"MLflow at {self.store.shown}: {name} is not the record that was put there"
-                        )
-                    yield name, data
